@@ -1,0 +1,205 @@
+"""The decoder: defined with nnx, used functionally (``nnx.split`` once, plain jax after).
+
+Pre-norm blocks with RMSNorm, rotary positions (Su et al. 2021, arXiv 2104.09864), queries and keys
+normalised with a learned gain (QK-norm; Henry et al. 2020, arXiv 2010.04245) and squared ReLU
+(So et al. 2021, arXiv 2109.08668). No biases, no dropout.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx, struct
+
+from agents import tokens as tokens_lib
+from agents.attention import attend, attend_cached
+from agents.tokens import Tokens
+
+Parameters = Any  # nnx.State: a pytree of float arrays
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of the decoder.
+
+    Attributes:
+        width: residual stream, a multiple of ``heads``.
+        layers: blocks.
+        heads: attention heads; their depth, width / heads, must be even.
+        dtype: activations and matrix products, ``float32`` or ``bfloat16``; parameters stay
+            float32.
+        remat: recompute blocks in the backward pass instead of storing them.
+    """
+
+    width: int = 64
+    layers: int = 2
+    heads: int = 2
+    dtype: str = "float32"
+    remat: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Interface:
+    """What the decoder reads and says: F fields of V symbols, A actions."""
+
+    fields: int
+    symbols: int
+    actions: int
+
+
+class Cache(struct.PyTreeNode):
+    """Keys (rotated) and values of every layer.
+
+    Attributes:
+        keys: tuple of float[..., H, T, D], one a layer.
+        values: tuple of float[..., H, T, D], one a layer.
+    """
+
+    keys: tuple[jax.Array, ...]
+    values: tuple[jax.Array, ...]
+
+
+def rotate(x: jax.Array, position: jax.Array) -> jax.Array:
+    """Rotary embedding of x float[..., D] at position int32[...] (broadcast against x[..., 0])."""
+    half = x.shape[-1] // 2
+    frequency = jnp.asarray(10000.0 ** (-np.arange(half) / half), jnp.float32)
+    angle = position[..., None].astype(jnp.float32) * frequency
+    cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
+    first, second = x[..., :half], x[..., half:]
+    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+
+
+def _linear(inputs: int, outputs: int, scale: float, rngs: nnx.Rngs, dtype: Any) -> nnx.Linear:
+    init = nnx.initializers.normal(scale / np.sqrt(inputs))
+    return nnx.Linear(inputs, outputs, use_bias=False, kernel_init=init, dtype=dtype, rngs=rngs)
+
+
+class Block(nnx.Module):
+    """Attention, then a multilayer perceptron of four times the width."""
+
+    def __init__(self, config: ModelConfig, rngs: nnx.Rngs):
+        width, dtype = config.width, jnp.dtype(config.dtype)
+        self.heads = config.heads
+        depth = width // config.heads
+        self.norm_attention = nnx.RMSNorm(width, dtype=dtype, rngs=rngs)
+        self.norm_mlp = nnx.RMSNorm(width, dtype=dtype, rngs=rngs)
+        self.qkv = _linear(width, 3 * width, 1.0, rngs, dtype)
+        gain = nnx.initializers.constant(float(depth) ** 0.25)
+        self.norm_query = nnx.RMSNorm(depth, dtype=dtype, scale_init=gain, rngs=rngs)
+        self.norm_key = nnx.RMSNorm(depth, dtype=dtype, scale_init=gain, rngs=rngs)
+        out = 1.0 / np.sqrt(2 * config.layers)
+        self.project = _linear(width, width, out, rngs, dtype)
+        self.expand = _linear(width, 4 * width, 1.0, rngs, dtype)
+        self.contract = _linear(4 * width, width, out, rngs, dtype)
+
+    def heads_of(self, x: jax.Array, position: jax.Array) -> tuple[jax.Array, ...]:
+        """Query, key (normalised and rotated) and value float[..., H, D] of x float[..., d];
+        the queries are scaled so that attention needs no 1/sqrt(D)."""
+        mixed = self.qkv(self.norm_attention(x))
+        split = mixed.reshape(*x.shape[:-1], 3, self.heads, -1)
+        query, key, value = (split[..., i, :, :] for i in range(3))
+        depth = value.shape[-1]
+        query = rotate(self.norm_query(query), position[..., None]) / np.sqrt(depth)
+        return query, rotate(self.norm_key(key), position[..., None]), value
+
+    def finish(self, x: jax.Array, attended: jax.Array) -> jax.Array:
+        """The rest of the block, given the attention's output float[..., H, D]."""
+        x = x + self.project(attended.reshape(*x.shape))
+        return x + self.contract(jnp.square(jax.nn.relu(self.expand(self.norm_mlp(x)))))
+
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        """x float[B, T, d] -> the same shape, with the layer's keys and values [B, H, T, D]."""
+        position = jnp.arange(x.shape[1])
+        query, key, value = (
+            jnp.swapaxes(h, 1, 2) for h in self.heads_of(x, jnp.broadcast_to(position, x.shape[:2]))
+        )
+        return self.finish(x, jnp.swapaxes(attend(query, key, value), 1, 2)), (key, value)
+
+
+class Transformer(nnx.Module):
+    """Tokens in, action logits out."""
+
+    def __init__(self, config: ModelConfig, interface: Interface, rngs: nnx.Rngs):
+        if config.width % config.heads or (config.width // config.heads) % 2:
+            raise ValueError(
+                f"width {config.width} over {config.heads} heads: the depth of a head must be an "
+                "even whole number; change width or heads"
+            )
+        self.config = config
+        self.interface = interface
+        dtype = jnp.dtype(config.dtype)
+        features = tokens_lib.width(interface.fields, interface.symbols, interface.actions)
+        self.embed = _linear(features, config.width, np.sqrt(features), rngs, dtype)
+        self.blocks = nnx.List([Block(config, rngs) for _ in range(config.layers)])
+        self.norm = nnx.RMSNorm(config.width, dtype=dtype, rngs=rngs)
+        self.head = _linear(config.width, interface.actions, 1.0, rngs, dtype)
+
+    def _embed(self, tokens: Tokens) -> jax.Array:
+        face = self.interface
+        return self.embed(tokens_lib.features(tokens, face.symbols, face.actions))
+
+    def _logits(self, x: jax.Array) -> jax.Array:
+        return self.head(self.norm(x)).astype(jnp.float32)
+
+    def __call__(self, tokens: Tokens) -> jax.Array:
+        """Logits float32[B, T, A] of contexts Tokens[B, T]."""
+        x = self._embed(tokens)
+        for block in self.blocks:
+            call = nnx.remat(Block.__call__) if self.config.remat else Block.__call__
+            x, _ = call(block, x)
+        return self._logits(x)
+
+    def prefill(self, tokens: Tokens) -> Cache:
+        """The cache float[B, H, T, D] of contexts Tokens[B, T]: read-only from here on."""
+        x = self._embed(tokens)
+        pairs = []
+        for block in self.blocks:
+            x, pair = block(x)
+            pairs.append(pair)
+        return Cache(*map(tuple, zip(*pairs, strict=True)))
+
+    def decode(
+        self, tokens: Tokens, prefix: Cache, lengths: jax.Array, own: Cache, time: jax.Array
+    ) -> tuple[jax.Array, Cache]:
+        """One more token for N rows on each of C contexts.
+
+        Args:
+            tokens: Tokens[C, N].
+            prefix: cache of the contexts, float[C, H, P, D].
+            lengths: int32[C, N], valid positions of the prefix in each row.
+            own: the rows' growing cache, float[C, N, H, T, D].
+            time: int32[], where to write in it: one index for all rows.
+
+        Returns:
+            Logits float32[C, N, A] and the cache with this token in it.
+        """
+        x = self._embed(tokens)
+        keys, values = [], []
+        for i, block in enumerate(self.blocks):
+            query, key, value = block.heads_of(x, lengths + time)
+            keys.append(jax.lax.dynamic_update_index_in_dim(own.keys[i], key, time, 3))
+            values.append(jax.lax.dynamic_update_index_in_dim(own.values[i], value, time, 3))
+            pair = (prefix.keys[i], prefix.values[i])
+            attended = attend_cached(query, pair, lengths, (keys[-1], values[-1]), time)
+            x = block.finish(x, attended)
+        return self._logits(x), Cache(tuple(keys), tuple(values))
+
+    def empty(self, contexts: int, rows: int, length: int) -> Cache:
+        """A growing cache float[C, N, H, T, D] of zeros."""
+        config = self.config
+        shape = (contexts, rows, config.heads, length, config.width // config.heads)
+        zeros = tuple(jnp.zeros(shape, config.dtype) for _ in range(config.layers))
+        return Cache(zeros, zeros)
+
+
+def define(
+    config: ModelConfig, interface: Interface, key: jax.Array
+) -> tuple[nnx.GraphDef, Parameters]:
+    """The model's definition (static, hashable) and freshly drawn parameters; ``nnx.merge`` of
+    the two inside a compiled function is the model. The key is consumed."""
+    model = Transformer(config, interface, nnx.Rngs(key))
+    return nnx.split(model)

@@ -1,0 +1,260 @@
+"""The environment core: what a family of levels must say, and how an episode runs.
+
+A family states pure dynamics, level first: ``level(key)``, ``reset(key, level)``,
+``step(key, level, state, action)`` and ``observe(level, state)``. Time, truncation and the
+freezing of finished episodes live here, once, in ``begin`` and ``advance``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from envs.table import Table
+
+Level = Any  # a family's own pytree of arrays
+State = Any  # a family's own pytree of arrays
+
+
+def static(default: Any) -> Any:
+    """A field that is part of the program (a size), not of its data."""
+    return struct.field(pytree_node=False, default=default)
+
+
+class Outcome(NamedTuple):
+    """What a family's ``step`` returns.
+
+    Attributes:
+        state: the successor, of the family's own type.
+        reward: float32[] in [-1, 1].
+        terminated: bool[]; the successor is final.
+    """
+
+    state: State
+    reward: jax.Array
+    terminated: jax.Array
+
+
+class Env(struct.PyTreeNode):
+    """A family of levels. Subclasses are frozen dataclasses: sizes are ``static`` fields,
+    numbers such as densities are traced leaves, so changing one never recompiles.
+
+    Attributes:
+        horizon: steps after which an episode is truncated.
+        margin: a level is admitted only if the exact optimal return exceeds that of uniform
+            random play by at least this much.
+    """
+
+    horizon: int = static(16)
+    margin: float = 0.3
+
+    # Sizes of the symbolic interface. -------------------------------------------------
+    @property
+    def num_actions(self) -> int:
+        """A: actions are int32 in [0, A)."""
+        raise self._missing("num_actions")
+
+    @property
+    def num_fields(self) -> int:
+        """F: symbols in one observation."""
+        raise self._missing("num_fields")
+
+    @property
+    def num_symbols(self) -> int:
+        """V: every symbol is int32 in [0, V)."""
+        raise self._missing("num_symbols")
+
+    # Dynamics. --------------------------------------------------------------------------
+    def level(self, key: jax.Array) -> Level:
+        """Draws one level; the key is consumed. It may be unsolvable: ``LevelSet`` rejects."""
+        raise self._missing("level")
+
+    def reset(self, key: jax.Array, level: Level) -> State:
+        """The first state. It must not depend on the key if the family is enumerable."""
+        raise self._missing("reset")
+
+    def step(self, key: jax.Array, level: Level, state: State, action: jax.Array) -> Outcome:
+        """One transition under action int32[]; the key is consumed."""
+        raise self._missing("step")
+
+    def observe(self, level: Level, state: State) -> jax.Array:
+        """int32[F]: the symbols that an agent sees in this state."""
+        raise self._missing("observe")
+
+    # Enumeration: with these three the oracle, the expert and exact scores come for free. --
+    @property
+    def num_states(self) -> int:
+        """S: the number of non-final states; 0 where they cannot be enumerated."""
+        return 0
+
+    def encode(self, level: Level, state: State) -> jax.Array:
+        """int32[] in [0, S), the number of a state."""
+        raise self._missing("encode")
+
+    def decode(self, level: Level, index: jax.Array) -> State:
+        """The inverse of ``encode``."""
+        raise self._missing("decode")
+
+    def outcomes(self, level: Level, state: State, action: jax.Array) -> tuple[jax.Array, Outcome]:
+        """Every possible outcome of a step: (probability float32[K], Outcome with leading K).
+
+        The default is right for deterministic dynamics (K = 1); stochastic families override it.
+        """
+        outcome = self.step(jax.random.key(0), level, state, action)
+        return jnp.ones(1), jax.tree.map(lambda x: jnp.asarray(x)[None], outcome)
+
+    def tabulate(self, level: Level) -> Table:
+        """The transition table of one level, by enumeration of states and actions."""
+        actions = jnp.arange(self.num_actions, dtype=jnp.int32)
+
+        def row(index: jax.Array):
+            state = self.decode(level, index)
+
+            def cell(action):
+                probability, outcome = self.outcomes(level, state, action)
+                target = jax.vmap(lambda s: self.encode(level, s))(outcome.state)
+                return target, probability, outcome.reward, outcome.terminated
+
+            return jax.vmap(cell)(actions)
+
+        target, probability, reward, terminated = jax.vmap(row)(
+            jnp.arange(self.num_states, dtype=jnp.int32)
+        )
+        start = self.encode(level, self.reset(jax.random.key(0), level))
+        return Table(
+            target=target.astype(jnp.int32),
+            probability=probability.astype(jnp.float32),
+            reward=reward.astype(jnp.float32),
+            terminated=terminated.astype(bool),
+            start=start.astype(jnp.int32),
+            stickiness=jnp.float32(0.0),
+        )
+
+    # Identity. --------------------------------------------------------------------------
+    def symmetries(self, level: Level) -> Level:
+        """The level's symmetric copies, stacked on a leading axis; itself alone by default.
+
+        Whatever does not change the level as a problem (a relabelling, say) is normalised here.
+        """
+        return jax.tree.map(lambda x: jnp.asarray(x)[None], level)
+
+    def fingerprint(self, level: Level) -> jax.Array:
+        """uint32[2]: a 64-bit hash of the level's content, the smallest over its symmetries."""
+        hashes = jax.vmap(_hash)(self.symmetries(level))
+        high = hashes[:, 0]
+        low = jnp.where(high == high.min(), hashes[:, 1], jnp.uint32(0xFFFFFFFF))
+        return jnp.stack([high.min(), low.min()])
+
+    def draw(self, level: Level, state: State) -> str:
+        """Text picture of a concrete (not traced) level and state, one character a cell."""
+        raise self._missing("draw")
+
+    def _missing(self, name: str) -> NotImplementedError:
+        return NotImplementedError(f"{type(self).__name__} does not define {name!r} (envs/core.py)")
+
+
+class TimeStep(struct.PyTreeNode):
+    """What an agent receives after acting.
+
+    Attributes:
+        observation: int32[F].
+        reward: float32[] in [-1, 1].
+        terminated: bool[]; the episode reached a final state.
+        truncated: bool[]; the horizon cut it off. Never both.
+    """
+
+    observation: jax.Array
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+
+    @property
+    def last(self) -> jax.Array:
+        """bool[]: the episode is over."""
+        return self.terminated | self.truncated
+
+
+class Episode(struct.PyTreeNode):
+    """A running or finished episode.
+
+    Attributes:
+        state: the family's state.
+        time: int32[], steps taken.
+        timestep: the latest TimeStep.
+    """
+
+    state: State
+    time: jax.Array
+    timestep: TimeStep
+
+
+def begin(env: Env, key: jax.Array, level: Level) -> Episode:
+    """Starts an episode; the key is consumed."""
+    state = env.reset(key, level)
+    no = jnp.zeros((), bool)
+    return Episode(
+        state=state,
+        time=jnp.int32(0),
+        timestep=TimeStep(env.observe(level, state), jnp.float32(0.0), no, no),
+    )
+
+
+def advance(
+    env: Env, key: jax.Array, level: Level, episode: Episode, action: jax.Array
+) -> Episode:
+    """One step of an episode; the key is consumed. A finished episode stays as it is and pays 0."""
+    over = episode.timestep.last
+    outcome = env.step(key, level, episode.state, action)
+    time = episode.time + 1
+    terminated = jnp.asarray(outcome.terminated, bool)
+    moved = Episode(
+        state=outcome.state,
+        time=time,
+        timestep=TimeStep(
+            observation=env.observe(level, outcome.state),
+            reward=jnp.asarray(outcome.reward, jnp.float32),
+            terminated=terminated,
+            truncated=(time >= env.horizon) & ~terminated,
+        ),
+    )
+    frozen = episode.replace(
+        timestep=episode.timestep.replace(reward=jnp.zeros_like(episode.timestep.reward))
+    )
+    return jax.tree.map(lambda old, new: jnp.where(over, old, new), frozen, moved)
+
+
+class Policy(Protocol):
+    """Who acts. Both methods are pure; the carry holds the policy's memory of one episode."""
+
+    def init(self, key: jax.Array, env: Env, level: Level) -> Any:
+        """The carry before the first step. Called once a level and shared by its rollouts."""
+        ...
+
+    def act(
+        self, key: jax.Array, env: Env, level: Level, state: State, carry: Any
+    ) -> tuple[jax.Array, Any]:
+        """(action int32[], carry). A policy that is no oracle must look at
+        ``env.observe(level, state)`` only. The key is consumed."""
+        ...
+
+
+def _mix(x: jax.Array) -> jax.Array:
+    """A bijective avalanche of uint32 (the finaliser of MurmurHash3, Appleby)."""
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)
+
+
+def _hash(content: Level) -> jax.Array:
+    """uint32[2] from the integers of a pytree; each position has its own random function."""
+    leaves = [jnp.ravel(x).astype(jnp.int32).astype(jnp.uint32) for x in jax.tree.leaves(content)]
+    words = jnp.concatenate(leaves)
+    place = jnp.arange(words.size, dtype=jnp.uint32)
+    lanes = [
+        _mix(jnp.bitwise_xor.reduce(_mix(words + _mix(place * jnp.uint32(odd) + jnp.uint32(odd)))))
+        for odd in (0x9E3779B1, 0x7FEB352D)
+    ]
+    return jnp.stack(lanes)

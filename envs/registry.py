@@ -1,0 +1,70 @@
+"""Families by name: ``register``, ``make`` and ``names``."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+from typing import Any
+
+from envs.core import Env
+
+_FAMILIES: dict[str, type[Env]] = {}
+
+
+def register(name: str, family: type[Env]) -> None:
+    """Makes a family known under ``name``.
+
+    Raises:
+        ValueError: another family has that name.
+    """
+    known = _FAMILIES.setdefault(name, family)
+    if known is not family:
+        raise ValueError(f"family name {name!r} is taken by {known.__name__}; choose another")
+
+
+def names() -> tuple[str, ...]:
+    """The registered families in alphabetical order."""
+    return tuple(sorted(_FAMILIES))
+
+
+def lookup(name: str) -> type[Env]:
+    """The class of a registered family, or of ``module:Class`` from anywhere on the path.
+
+    Raises:
+        ValueError: unknown name (with the nearest known ones), or no such module or class.
+    """
+    if ":" in name:
+        module, _, attribute = name.partition(":")
+        try:
+            family = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(
+                f"family {name!r} cannot be loaded: {error}; expected module:Class"
+            ) from error
+        if not (isinstance(family, type) and issubclass(family, Env)):
+            raise ValueError(f"family {name!r} is not a subclass of envs.core.Env")
+        return family
+    if name not in _FAMILIES:
+        near = difflib.get_close_matches(name, _FAMILIES, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names())}"
+        raise ValueError(f"unknown family {name!r}; {hint}")
+    return _FAMILIES[name]
+
+
+def make(name: str, **fields: Any) -> Env:
+    """The environment of a family, with fields in place of its defaults.
+
+    Args:
+        name: a registered name or ``module:Class``.
+        **fields: fields of the family's dataclass.
+
+    Raises:
+        ValueError: unknown name or field.
+    """
+    family = lookup(name)
+    allowed = [field.name for field in dataclasses.fields(family)]
+    for field in fields:
+        if field not in allowed:
+            raise ValueError(f"family {name!r} has no field {field!r}; it has {', '.join(allowed)}")
+    return family(**fields)

@@ -1,0 +1,88 @@
+"""Whole trajectories, grouped by level: one compiled scan, vmapped over rollouts and levels."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from envs.core import Env, Level, Policy, advance, begin
+
+
+class Trajectories(struct.PyTreeNode):
+    """Groups of rollouts: the leading axes are always [level, rollout, time].
+
+    Attributes:
+        observation: int32[L, R, T, F], what the agent saw before acting.
+        action: int32[L, R, T], the action chosen (not the one a sticky hand executed).
+        reward: float32[L, R, T], paid for the step.
+        terminated: bool[L, R, T], the step ended the episode in a final state.
+        truncated: bool[L, R, T], the step was the horizon's last.
+        successor: int32[L, R, T, F], the observation that the step led to.
+        valid: bool[L, R, T], the step took place; a prefix of the time axis. Steps after the end
+            hold the last observation, the policy's idle choice and no reward.
+        fingerprint: uint32[L, 2], the level's content.
+    """
+
+    observation: jax.Array
+    action: jax.Array
+    reward: jax.Array
+    terminated: jax.Array
+    truncated: jax.Array
+    successor: jax.Array
+    valid: jax.Array
+    fingerprint: jax.Array
+
+    @property
+    def returns(self) -> jax.Array:
+        """float32[L, R], undiscounted."""
+        return self.reward.sum(-1)
+
+
+def rollout(
+    env: Env, policy: Policy, key: jax.Array, levels: Level, *, rollouts: int
+) -> Trajectories:
+    """Rolls a policy out ``rollouts`` times in every level, to the environment's horizon.
+
+    Args:
+        env: the family, wrappers included.
+        policy: who acts.
+        key: consumed.
+        levels: levels stacked on a leading axis L.
+        rollouts: R, episodes of each level.
+
+    Returns:
+        Trajectories[L, R, T] with T = env.horizon.
+    """
+    count = jax.tree.leaves(levels)[0].shape[0]
+
+    def one_level(key: jax.Array, level: Level) -> dict[str, jax.Array]:
+        init_key, rollout_key = jax.random.split(key)
+        carry = policy.init(init_key, env, level)
+
+        def one_rollout(key: jax.Array) -> dict[str, jax.Array]:
+            begin_key, scan_key = jax.random.split(key)
+
+            def one_step(memory, key):
+                episode, carry = memory
+                act_key, step_key = jax.random.split(key)
+                action, carry = policy.act(act_key, env, level, episode.state, carry)
+                after = advance(env, step_key, level, episode, action)
+                step = {
+                    "observation": episode.timestep.observation,
+                    "action": action,
+                    "reward": after.timestep.reward,
+                    "terminated": after.timestep.terminated & ~episode.timestep.last,
+                    "truncated": after.timestep.truncated & ~episode.timestep.last,
+                    "successor": after.timestep.observation,
+                    "valid": ~episode.timestep.last,
+                }
+                return (after, carry), step
+
+            memory = (begin(env, begin_key, level), carry)
+            return jax.lax.scan(one_step, memory, jax.random.split(scan_key, env.horizon))[1]
+
+        return jax.vmap(one_rollout)(jax.random.split(rollout_key, rollouts))
+
+    steps = jax.vmap(one_level)(jax.random.split(key, count), levels)
+    return Trajectories(**steps, fingerprint=jax.vmap(env.fingerprint)(levels))

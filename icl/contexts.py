@@ -1,0 +1,281 @@
+"""Contexts: an arm arranges one pool of groups into what the transformer reads.
+
+The experimental variable lives here and nowhere else. An arm is a permutation: every arm lays out
+the *same* steps [level, rollout, time], only in another order. Each trajectory is cut on the grid
+[0, c), [c, 2c) … of the horizon; one whole trajectory, the query, stays in a slot of its context;
+the other cells, empty and partial ones included, are dealt to the remaining slots; only then are
+the rows packed, valid steps first.
+
+Every setting of an arm is a number and so a traced leaf: one compiled program serves all arms.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from agents.tokens import Tokens
+from envs.core import static
+from envs.rollout import Trajectories
+
+
+class Arm(struct.PyTreeNode):
+    """A rule that arranges a pool into contexts.
+
+    Attributes:
+        chunk: c, steps of a cell; it divides the horizon T.
+        burstiness: p_b in [0, 1]; round(p_b * n) of the pool's n contexts are bursty.
+        sharing: how many of a bursty context's E slots, the query's included, come from the
+            query's level; the others are foreign. At most E (larger values mean E).
+        shuffled: whether the cells of a context are put in random order.
+        alone: each trajectory is a context of its own; the other fields mean nothing then.
+    """
+
+    chunk: int | jax.Array = 1
+    burstiness: float | jax.Array = 1.0
+    sharing: int | jax.Array = 2**15
+    shuffled: bool | jax.Array = False
+    alone: bool = static(False)
+
+
+WHOLE = 0  # a chunk length that stands for the whole horizon in named settings
+
+NAMED: dict[str, Arm] = {
+    "bursty": Arm(chunk=WHOLE),
+    "nonbursty": Arm(chunk=WHOLE, burstiness=0.0),
+    "bursty-chunks": Arm(chunk=4, shuffled=True),
+    "isolated-chunks": Arm(chunk=4, burstiness=0.0, shuffled=True),
+    "shuffled": Arm(chunk=1, shuffled=True),
+    "single": Arm(chunk=WHOLE, alone=True),
+}
+
+
+class Context(struct.PyTreeNode):
+    """n contexts of P = E * T positions (P = T where the arm is ``alone``).
+
+    Attributes:
+        tokens: Tokens[n, P].
+        action: int32[n, P], the action to predict.
+        valid: bool[n, P]; valid positions come first, padding last.
+        query: bool[n, P], positions of the query trajectory.
+        source: int32[n, P], the flat index in [level, rollout, time] that each position came
+            from; -1 for padding.
+        slot: int32[n, E + 1], the number of valid positions before each slot, and in all.
+    """
+
+    tokens: Tokens
+    action: jax.Array
+    valid: jax.Array
+    query: jax.Array
+    source: jax.Array
+    slot: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Deal:
+    """What ``check`` finds out about an arm on a pool.
+
+    Attributes:
+        bursty: contexts of the pool that are bursty.
+        realised: the burstiness that comes out, bursty / n.
+        multiplicity: the most foreign cells that a context has from one level; 1 but for c = 1.
+    """
+
+    bursty: int
+    realised: float
+    multiplicity: int
+
+
+def check(arm: Arm, levels: int, slots: int, horizon: int) -> Deal:
+    """Checks that a pool is large enough for an arm.
+
+    Args:
+        arm: with concrete numbers.
+        levels: n, levels of one family in the pool.
+        slots: E.
+        horizon: T.
+
+    Raises:
+        ValueError: the chunk does not divide the horizon, burstiness is no probability, fewer
+            than two slots share a level, or foreign cells cannot come from different levels.
+    """
+    if arm.alone:
+        return Deal(0, 0.0, 0)
+    chunk, sharing = int(arm.chunk) or horizon, min(int(arm.sharing), slots)
+    burstiness = float(arm.burstiness)
+    if chunk < 1 or horizon % chunk:
+        divisors = [c for c in range(1, horizon + 1) if horizon % c == 0]
+        raise ValueError(f"chunk {chunk} does not divide horizon {horizon}; use one of {divisors}")
+    if not 0 <= burstiness <= 1:
+        raise ValueError(f"burstiness {burstiness} is no probability; use a number from 0 to 1")
+    if sharing < 2:
+        raise ValueError(f"sharing {sharing}: a bursty context shares its level in at least 2 slots")
+    bursty = round(burstiness * levels)
+    each = horizon // chunk
+    multiplicity = 1
+    for ring, foreign in ((bursty, (slots - sharing) * each), (levels - bursty, (slots - 1) * each)):
+        if not ring or not foreign:
+            continue
+        spread = math.inf if ring == 1 else math.ceil(foreign / (ring - 1))
+        if spread > 1 and (chunk > 1 or ring == 1):
+            raise ValueError(
+                f"pool too small: {foreign} foreign cells of {chunk} steps need {foreign + 1} levels "
+                f"of a family that exchange, the pool has {ring}; raise `pool` or `contexts`"
+            )
+        multiplicity = max(multiplicity, int(spread))
+    return Deal(bursty, bursty / levels, multiplicity)
+
+
+def arrange(
+    key: jax.Array, arm: Arm, groups: Trajectories, query_slot: jax.Array | None = None
+) -> Context:
+    """Arranges a pool of one family's groups into contexts.
+
+    Args:
+        key: consumed. Arms given the same key draw the same query slots.
+        arm: the rule; ``check`` says whether the pool is large enough for it.
+        groups: Trajectories[n, E, T], all of one family, pairwise different levels.
+        query_slot: int32[n], the query's slot in each context; drawn uniformly if None.
+
+    Returns:
+        Context[n, E * T], or Context[n * E, T] for an arm that is ``alone``.
+    """
+    levels, slots, horizon = groups.valid.shape
+    if arm.alone:
+        source = jnp.arange(groups.valid.size, dtype=jnp.int32).reshape(-1, horizon)
+        return _pack(groups, source, jnp.ones_like(source, bool), 1)
+    slot_key, deal_key = jax.random.split(key)
+    if query_slot is None:
+        query_slot = jax.random.randint(slot_key, (levels,), 0, slots)
+    others = _deal(deal_key, arm, query_slot, groups.valid.shape)
+
+    # A row is its slots in order: the query's own steps in its slot, dealt cells in the others.
+    place = jnp.arange(slots, dtype=jnp.int32)[None, :]
+    is_query = place == query_slot[:, None]
+    rank = jnp.where(is_query, 0, place - (place > query_slot[:, None]))
+    own = (jnp.arange(levels)[:, None] * slots + query_slot[:, None]) * horizon
+    time = jnp.arange(horizon, dtype=jnp.int32)
+    dealt = jnp.take_along_axis(others, rank[:, :, None], axis=1)
+    source = jnp.where(is_query[:, :, None], own[:, :, None] + time, dealt)
+    query = jnp.broadcast_to(is_query[:, :, None], source.shape)
+    flat = (levels, slots * horizon)
+    return _pack(groups, source.reshape(flat), query.reshape(flat), slots)
+
+
+def _deal(
+    key: jax.Array, arm: Arm, query_slot: jax.Array, shape: tuple[int, int, int]
+) -> jax.Array:
+    """int32[n, E - 1, T]: the source of every step of the slots that are not the query's.
+
+    Cell h of a context (h counts the cells of its E - 1 other slots in order) stays at home or
+    comes from the context ``shift[h]`` places further round a ring. Bursty contexts form one ring
+    and the others another, ranked at random; for a given h every member of a ring shifts alike,
+    so the exchange is a bijection, and different h have different non-zero shifts, so a context's
+    foreign cells come from pairwise different levels. At last each context orders its cells.
+    """
+    levels, slots, horizon = shape
+    steps = (slots - 1) * horizon
+    rank_key, shift_key, order_key = jax.random.split(key, 3)
+    chunk = jnp.where(jnp.asarray(arm.chunk) == WHOLE, horizon, arm.chunk).astype(jnp.int32)
+    sharing = jnp.minimum(jnp.asarray(arm.sharing), slots).astype(jnp.int32)
+    each = horizon // chunk
+    cells = (slots - 1) * each
+
+    # Rings: the first ``bursty`` of a random ranking, and the rest.
+    ranking = jax.random.permutation(rank_key, jnp.arange(levels, dtype=jnp.int32))
+    rank = jnp.argsort(ranking).astype(jnp.int32)
+    bursty = jnp.round(jnp.asarray(arm.burstiness) * levels).astype(jnp.int32)
+    in_bursty = rank < bursty
+    ring_first = jnp.where(in_bursty, 0, bursty)
+    ring_size = jnp.where(in_bursty, bursty, levels - bursty)
+
+    # Which original cell stands at each position: the context's own order of its cells.
+    position = jnp.arange(steps, dtype=jnp.int32)
+    noise = jax.random.uniform(order_key, (levels, steps))
+    noise = jnp.where(position[None, :] < cells, noise, 2.0)
+    order = jnp.argsort(noise, axis=1).astype(jnp.int32)
+    order = jnp.where(jnp.asarray(arm.shuffled), order, position[None, :])
+    cell = jnp.take_along_axis(order, jnp.broadcast_to(position // chunk, (levels, steps)), axis=1)
+
+    # The shift of each original cell, one table a ring.
+    kept = jnp.where(in_bursty, (sharing - 1) * each, 0)
+    foreign = cell >= kept[:, None]
+    tables = jnp.stack(
+        [_shifts(k, size, steps) for k, size in zip(jax.random.split(shift_key), (bursty, levels - bursty))]
+    )
+    table = jnp.where(in_bursty[:, None], tables[0][None], tables[1][None])
+    shift = jnp.take_along_axis(table, jnp.maximum(cell - kept[:, None], 0), axis=1)
+    shift = jnp.where(foreign, shift, 0)
+    turned = (rank[:, None] - ring_first[:, None] + shift) % jnp.maximum(ring_size[:, None], 1)
+    level = ranking[ring_first[:, None] + turned]
+
+    # The same place in the source context, whose own query slot is skipped.
+    start = cell * chunk
+    rollout = start // horizon
+    rollout = rollout + (rollout >= query_slot[level])
+    time = start % horizon + position % chunk
+    source = (level * slots + rollout) * horizon + time
+    return source.reshape(levels, slots - 1, horizon).astype(jnp.int32)
+
+
+def _shifts(key: jax.Array, size: jax.Array, count: int) -> jax.Array:
+    """int32[count]: the numbers 1 … size - 1 in random order, over and over (0 if there is none).
+
+    ``size`` is traced, so the numbers up to ``count`` are ordered with those out of range last.
+    """
+    candidates = jnp.arange(1, count + 1, dtype=jnp.int32)
+    period = jnp.maximum(size - 1, 1)
+    # A ring larger than the table would need its later numbers too: start anywhere in it.
+    offset = jax.random.randint(jax.random.fold_in(key, 1), (), 0, period)
+    noise = jax.random.uniform(key, (count,))
+    noise = jnp.where(candidates <= period, noise, 2.0)
+    ordered = candidates[jnp.argsort(noise)]
+    shifts = 1 + (ordered[jnp.arange(count) % jnp.minimum(period, count)] - 1 + offset) % period
+    return jnp.where(size > 1, shifts, 0)
+
+
+def _pack(groups: Trajectories, source: jax.Array, query: jax.Array, slots: int) -> Context:
+    """Packs rows of sources int32[n, P] and reads the steps they name."""
+    rows, length = source.shape
+    taken = groups.valid.ravel()[source]
+    counts = taken.reshape(rows, slots, -1).sum(-1)
+    slot = jnp.concatenate([jnp.zeros((rows, 1), jnp.int32), jnp.cumsum(counts, axis=1)], axis=1)
+
+    front = jnp.argsort(~taken, axis=1, stable=True)
+    source = jnp.take_along_axis(source, front, axis=1)
+    query = jnp.take_along_axis(query, front, axis=1)
+    valid = jnp.arange(length)[None, :] < slot[:, -1:]
+
+    def steps(x: jax.Array) -> jax.Array:
+        return x.reshape(-1, *x.shape[3:])[source]
+
+    action, observation = steps(groups.action), steps(groups.observation)
+    starts = source % groups.valid.shape[2] == 0
+    follows = jnp.pad(source[:, 1:] == source[:, :-1] + 1, ((0, 0), (1, 0)))
+    none = jnp.zeros_like(valid).at[:, 0].set(True)
+
+    def before(x: jax.Array, empty) -> jax.Array:
+        moved = jnp.roll(x, 1, axis=1)
+        mask = none.reshape(*none.shape, *(1,) * (x.ndim - 2))
+        return jnp.where(mask, jnp.asarray(empty, x.dtype), moved)
+
+    return Context(
+        tokens=Tokens(
+            observation=observation,
+            action=before(action, -1),
+            reward=before(steps(groups.reward), 0.0),
+            terminated=before(steps(groups.terminated), False),
+            successor=before(steps(groups.successor), -1),
+            start=starts,
+            cut=~starts & ~follows,
+        ),
+        action=action,
+        valid=valid,
+        query=query & valid,
+        source=jnp.where(valid, source, -1),
+        slot=slot.astype(jnp.int32),
+    )

@@ -1,0 +1,198 @@
+"""Training: a pure update, and many of them fused in one compiled scan, generation included.
+
+Everything here is about one run; ``icl/parallel.py`` puts several side by side.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx, struct
+
+from agents.policy import Oracle
+from agents.transformer import Interface, ModelConfig, Parameters, define
+from envs.levels import LevelSet
+from envs.rollout import rollout
+from icl.contexts import Arm, Context, arrange
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """What shapes the training program; changing a field here recompiles.
+
+    Attributes:
+        slots: E, trajectories of a level, and slots of a context.
+        levels: levels of each family in one update; an update reads levels * families contexts.
+        pool: updates that one pool of groups spans. Foreign cells are exchanged within a pool.
+        query_loss: train on the query's actions only, instead of on every valid action.
+        clip: largest global norm of the gradient.
+        beta2: Adam's second decay rate.
+    """
+
+    slots: int = 4
+    levels: int = 16
+    pool: int = 1
+    query_loss: bool = False
+    clip: float = 1.0
+    beta2: float = 0.95
+
+
+class Numbers(struct.PyTreeNode):
+    """Settings that are numbers: traced leaves float32[], never a reason to recompile.
+
+    Attributes:
+        learning_rate: peak of the schedule: linear warm-up, then a cosine to a tenth of it.
+        warmup: updates of the warm-up.
+        updates: updates in all.
+        weight_decay: decoupled, on matrices only.
+    """
+
+    learning_rate: float | jax.Array = 3e-3
+    warmup: float | jax.Array = 50.0
+    updates: float | jax.Array = 1000.0
+    weight_decay: float | jax.Array = 0.01
+
+    def schedule(self, step: jax.Array) -> jax.Array:
+        """float32[]: the learning rate at an update."""
+        rise = (step + 1) / jnp.maximum(self.warmup, 1)
+        past = (step - self.warmup) / jnp.maximum(self.updates - self.warmup, 1)
+        fall = 0.55 + 0.45 * jnp.cos(jnp.pi * jnp.clip(past, 0, 1))
+        return self.learning_rate * jnp.minimum(rise, fall)
+
+
+class TrainState(struct.PyTreeNode):
+    """All that an update changes.
+
+    Attributes:
+        parameters: the model's, float32.
+        moments: the optimiser's state.
+        step: int32[], updates done.
+        key: the run's key; update n uses ``fold_in(key, n)``, so it is never consumed.
+    """
+
+    parameters: Parameters
+    moments: optax.OptState
+    step: jax.Array
+    key: jax.Array
+
+
+class Metrics(struct.PyTreeNode):
+    """Of one update, float32[] each.
+
+    Attributes:
+        loss: mean cross-entropy in nats over the actions trained on.
+        accuracy: share of them whose most probable action was the chosen one.
+        gradient: global norm before clipping.
+        tokens: valid positions of the batch.
+    """
+
+    loss: jax.Array
+    accuracy: jax.Array
+    gradient: jax.Array
+    tokens: jax.Array
+
+
+class Run(struct.PyTreeNode):
+    """What one run trains on.
+
+    Attributes:
+        arm: the rule of its contexts.
+        numbers: its numeric settings.
+        levels: one LevelSet a training family.
+    """
+
+    arm: Arm
+    numbers: Numbers
+    levels: tuple[LevelSet, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """The compiled part of training, for one model and one TrainConfig.
+
+    Attributes:
+        graph: the model's definition.
+        config: the shapes.
+    """
+
+    graph: nnx.GraphDef
+    config: TrainConfig
+
+    def optimiser(self) -> optax.GradientTransformation:
+        """Clipping and Adam; learning rate and weight decay are applied in ``update``."""
+        return optax.chain(
+            optax.clip_by_global_norm(self.config.clip),
+            optax.scale_by_adam(b2=self.config.beta2),
+        )
+
+    def loss(self, parameters: Parameters, context: Context) -> tuple[jax.Array, jax.Array]:
+        """Mean cross-entropy and accuracy, float32[] each, over the actions trained on."""
+        logits = nnx.merge(self.graph, parameters)(context.tokens)
+        wanted = context.query if self.config.query_loss else context.valid
+        label = jnp.where(wanted, context.action, 0)
+        entropy = optax.softmax_cross_entropy_with_integer_labels(logits, label)
+        count = jnp.maximum(wanted.sum(), 1)
+        right = (logits.argmax(-1) == label) & wanted
+        return (entropy * wanted).sum() / count, right.sum() / count
+
+    def update(
+        self, state: TrainState, numbers: Numbers, context: Context
+    ) -> tuple[TrainState, Metrics]:
+        """One pure update on contexts Context[B, P]."""
+        (loss, accuracy), gradient = jax.value_and_grad(self.loss, has_aux=True)(
+            state.parameters, context
+        )
+        direction, moments = self.optimiser().update(gradient, state.moments)
+        rate = numbers.schedule(state.step)
+
+        def move(old: jax.Array, step: jax.Array) -> jax.Array:
+            decay = numbers.weight_decay if old.ndim > 1 else 0.0
+            return old - rate * (step + decay * old)
+
+        state = TrainState(
+            parameters=jax.tree.map(move, state.parameters, direction),
+            moments=moments,
+            step=state.step + 1,
+            key=state.key,
+        )
+        tokens = context.valid.sum().astype(jnp.float32)
+        return state, Metrics(loss, accuracy, optax.global_norm(gradient), tokens)
+
+    def contexts(self, key: jax.Array, run: Run) -> Context:
+        """The contexts of one pool, Context[U, B, P] for U updates: every family's share is
+        generated and arranged by its own code, then they are set side by side. The key is
+        consumed; the transitions do not depend on the arm."""
+        count = self.config.pool * self.config.levels
+        shares = []
+        for index, levels in enumerate(run.levels):
+            level_key, rollout_key, arrange_key = jax.random.split(jax.random.fold_in(key, index), 3)
+            drawn = levels.levels(levels.sample(level_key, count))
+            groups = rollout(levels.env, Oracle(), rollout_key, drawn, rollouts=self.config.slots)
+            share = arrange(arrange_key, run.arm, groups)
+            shares.append(
+                jax.tree.map(lambda x: x.reshape(self.config.pool, -1, *x.shape[1:]), share)
+            )
+        return jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *shares)
+
+    def chunk(self, state: TrainState, run: Run, pools: int) -> tuple[TrainState, Metrics]:
+        """``pools`` * ``config.pool`` updates in one scan; Metrics[updates]."""
+
+        def one_pool(state: TrainState, _):
+            context = self.contexts(jax.random.fold_in(state.key, state.step), run)
+            return jax.lax.scan(lambda s, c: self.update(s, run.numbers, c), state, context)
+
+        state, metrics = jax.lax.scan(one_pool, state, length=pools)
+        return state, jax.tree.map(lambda x: x.ravel(), metrics)
+
+
+def initial(config: ModelConfig, interface: Interface, key: jax.Array, program: TrainConfig):
+    """A Program and the TrainState of a fresh run; the key becomes the run's."""
+    graph, parameters = define(config, interface, jax.random.fold_in(key, 2**31))
+    made = Program(graph, program)
+    moments = made.optimiser().init(parameters)
+    return made, TrainState(parameters, moments, jnp.int32(0), key)
+
+
