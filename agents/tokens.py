@@ -12,6 +12,28 @@ import jax.numpy as jnp
 from flax import struct
 
 
+class Steps(struct.PyTreeNode):
+    """Steps in the order of a context; ``...`` is usually [context].
+
+    Attributes:
+        observation: int32[..., P, F], before acting.
+        action: int32[..., P], chosen.
+        reward: float32[..., P], earned by it.
+        terminated: bool[..., P], it ended the episode in a final state.
+        successor: int32[..., P, F], the observation it led to.
+        start: bool[..., P], an episode starts here.
+        cut: bool[..., P], a cell starts here in mid-episode, and what precedes it is foreign.
+    """
+
+    observation: jax.Array
+    action: jax.Array
+    reward: jax.Array
+    terminated: jax.Array
+    successor: jax.Array
+    start: jax.Array
+    cut: jax.Array
+
+
 class Tokens(struct.PyTreeNode):
     """Positions of contexts; ``...`` is usually [context, position].
 
@@ -32,6 +54,26 @@ class Tokens(struct.PyTreeNode):
     successor: jax.Array
     start: jax.Array
     cut: jax.Array
+
+
+def tokens_of(steps: Steps) -> Tokens:
+    """Tokens[..., P] of Steps[..., P]: each with the outcome of the one before it, the first with
+    none."""
+
+    def before(x: jax.Array, empty: float, axis: int) -> jax.Array:
+        first = jax.lax.slice_in_dim(x, 0, 1, axis=axis)
+        rest = jax.lax.slice_in_dim(x, 0, x.shape[axis] - 1, axis=axis)
+        return jnp.concatenate([jnp.full_like(first, empty), rest], axis=axis)
+
+    return Tokens(
+        observation=steps.observation,
+        action=before(steps.action, -1, -1),
+        reward=before(steps.reward, 0.0, -1),
+        terminated=before(steps.terminated, False, -1),
+        successor=before(steps.successor, -1, -2),
+        start=steps.start,
+        cut=steps.cut,
+    )
 
 
 def features(tokens: Tokens, num_symbols: int, num_actions: int) -> jax.Array:

@@ -22,6 +22,7 @@ from envs.oracle import optimal_return, random_return
 
 Split = Literal["train", "test", "all"]
 BUCKETS = 8  # of which one holds the test levels
+BLOCK = 1024  # draws looked at together
 
 
 class LevelSet(struct.PyTreeNode):
@@ -94,15 +95,15 @@ def draw_levels(
         zipf: exponent of the sampling weights.
 
     Raises:
-        ValueError: the family does not have that many (the search is bounded: it stops when a
-            round of draws as large as all before it has brought nothing new, or at 2²⁶ draws).
+        ValueError: the family does not have that many (the search is bounded: it stops when 1,024
+            draws bring nothing new, or after 2²⁶).
     """
     if not env.num_states:
         raise ValueError(f"{type(env).__name__} cannot be enumerated; its levels cannot be admitted")
     ids, prints, references = np.zeros(0, np.uint32), np.zeros((0, 2), np.uint32), []
-    block, first = int(np.clip(count, 64, 4096)), 0
+    first = 0
     while ids.size < count:
-        drawn, values, admitted = map(np.asarray, _draw(env, key, jnp.uint32(first), count=block))
+        drawn, values, admitted = map(np.asarray, _draw(env, key, jnp.uint32(first), count=BLOCK))
         if split != "all":
             admitted = admitted & ((np.asarray(bucket(drawn)) == 0) == (split == "test"))
         found = np.flatnonzero(admitted)
@@ -112,8 +113,8 @@ def draw_levels(
         ids = np.concatenate([ids, np.asarray(first + fresh, np.uint32)])
         prints = np.concatenate([prints, drawn[fresh]])
         references.append(values[fresh])
-        first += block
-        dry = not fresh.size and first >= 64 * BUCKETS
+        first += BLOCK
+        dry = not fresh.size
         if dry or first >= 2**26:
             raise ValueError(
                 f"{type(env).__name__} has too few {split} levels: {count} asked for, {ids.size} "

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from agents.tokens import Tokens
+from agents.tokens import Steps, Tokens, tokens_of
 from envs.core import static
 from envs.rollout import Trajectories
 
@@ -58,8 +58,7 @@ class Context(struct.PyTreeNode):
     """n contexts of P = E * T positions (P = T where the arm is ``alone``).
 
     Attributes:
-        tokens: Tokens[n, P].
-        action: int32[n, P], the action to predict.
+        steps: Steps[n, P], observation to successor; their actions are what is to be predicted.
         valid: bool[n, P]; valid positions come first, padding last.
         query: bool[n, P], positions of the query trajectory.
         source: int32[n, P], the flat index in [level, rollout, time] that each position came
@@ -67,12 +66,16 @@ class Context(struct.PyTreeNode):
         slot: int32[n, E + 1], the number of valid positions before each slot, and in all.
     """
 
-    tokens: Tokens
-    action: jax.Array
+    steps: Steps
     valid: jax.Array
     query: jax.Array
     source: jax.Array
     slot: jax.Array
+
+    @property
+    def tokens(self) -> Tokens:
+        """Tokens[n, P]: what the transformer reads."""
+        return tokens_of(self.steps)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +189,7 @@ def _deal(
     cells = (slots - 1) * each
 
     # Rings: the first ``bursty`` of a random ranking, and the rest.
-    ranking = jax.random.permutation(rank_key, jnp.arange(levels, dtype=jnp.int32))
+    ranking = jnp.argsort(jax.random.uniform(rank_key, (levels,))).astype(jnp.int32)
     rank = jnp.argsort(ranking).astype(jnp.int32)
     bursty = jnp.round(jnp.asarray(arm.burstiness) * levels).astype(jnp.int32)
     in_bursty = rank < bursty
@@ -204,10 +207,9 @@ def _deal(
     # The shift of each original cell, one table a ring.
     kept = jnp.where(in_bursty, (sharing - 1) * each, 0)
     foreign = cell >= kept[:, None]
-    tables = jnp.stack(
-        [_shifts(k, size, steps) for k, size in zip(jax.random.split(shift_key), (bursty, levels - bursty))]
-    )
-    table = jnp.where(in_bursty[:, None], tables[0][None], tables[1][None])
+    sizes = jnp.stack([bursty, levels - bursty])
+    tables = jax.vmap(lambda k, size: _shifts(k, size, steps))(jax.random.split(shift_key), sizes)
+    table = jnp.where(in_bursty[:, None], tables[0], tables[1])
     shift = jnp.take_along_axis(table, jnp.maximum(cell - kept[:, None], 0), axis=1)
     shift = jnp.where(foreign, shift, 0)
     turned = (rank[:, None] - ring_first[:, None] + shift) % jnp.maximum(ring_size[:, None], 1)
@@ -253,27 +255,18 @@ def _pack(groups: Trajectories, source: jax.Array, query: jax.Array, slots: int)
     def steps(x: jax.Array) -> jax.Array:
         return x.reshape(-1, *x.shape[3:])[source]
 
-    action, observation = steps(groups.action), steps(groups.observation)
-    starts = source % groups.valid.shape[2] == 0
+    start = source % groups.valid.shape[2] == 0
     follows = jnp.pad(source[:, 1:] == source[:, :-1] + 1, ((0, 0), (1, 0)))
-    none = jnp.zeros_like(valid).at[:, 0].set(True)
-
-    def before(x: jax.Array, empty) -> jax.Array:
-        moved = jnp.roll(x, 1, axis=1)
-        mask = none.reshape(*none.shape, *(1,) * (x.ndim - 2))
-        return jnp.where(mask, jnp.asarray(empty, x.dtype), moved)
-
     return Context(
-        tokens=Tokens(
-            observation=observation,
-            action=before(action, -1),
-            reward=before(steps(groups.reward), 0.0),
-            terminated=before(steps(groups.terminated), False),
-            successor=before(steps(groups.successor), -1),
-            start=starts,
-            cut=~starts & ~follows,
+        steps=Steps(
+            observation=steps(groups.observation),
+            action=steps(groups.action),
+            reward=steps(groups.reward),
+            terminated=steps(groups.terminated),
+            successor=steps(groups.successor),
+            start=start,
+            cut=~start & ~follows,
         ),
-        action=action,
         valid=valid,
         query=query & valid,
         source=jnp.where(valid, source, -1),

@@ -8,19 +8,19 @@ length: no k has a shape, and none recompiles. Every family of every split plays
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx, struct
+from flax import struct
 
 from agents.policy import Oracle
-from agents.retrieval import Reader
 from agents.tokens import Tokens
-from agents.transformer import Cache, Parameters
-from envs.core import Env, Episode, Level, advance, begin, static
+from envs.core import Env, Episode, Level, TimeStep, advance, begin
 from envs.levels import LevelSet
 from envs.rollout import Trajectories, rollout
+from icl.actor import Actor
 from icl.contexts import NAMED, Arm, Context, arrange
 
 SEGMENT = 32  # the growing cache grows by so many steps
@@ -33,26 +33,16 @@ class EvaluateConfig:
     """What shapes the evaluation.
 
     Attributes:
-        levels: levels of each family and split.
+        levels: levels of each family and split, a multiple of ``block``.
         episodes: episodes of each level, k, kind of demonstrations and way of acting.
         demos: K; k runs from 0 to K, at most slots - 1.
+        block: levels of each family that play at the same time; it bounds the memory.
     """
 
     levels: int = 128
     episodes: int = 1
     demos: int = 3
-
-
-class Rows(NamedTuple):
-    """The rows that play on one context, N of them: every k × acting × episode.
-
-    Attributes:
-        demos: int32[N], k.
-        greedy: bool[N], take the most probable action instead of sampling at temperature 1.
-    """
-
-    demos: jax.Array
-    greedy: jax.Array
+    block: int = 16
 
 
 class Result(struct.PyTreeNode):
@@ -68,76 +58,6 @@ class Result(struct.PyTreeNode):
     returns: jax.Array
     success: jax.Array
     references: jax.Array
-
-
-class Actor(Protocol):
-    """Something that acts from a context: the transformer or a reader."""
-
-    def read(self, contexts: Context, lengths: jax.Array, steps: int) -> Any:
-        """The memory of rows [C, N] on contexts [C], of which each sees lengths int32[C, N]."""
-        ...
-
-    def grow(self, memory: Any, steps: int) -> Any:
-        """The memory with room for ``steps`` more steps of the episode."""
-        ...
-
-    def logits(self, memory: Any, tokens: Tokens, time: jax.Array) -> tuple[jax.Array, Any]:
-        """Logits float32[C, N, A] for Tokens[C, N] at step ``time``, and the memory after it."""
-        ...
-
-
-class ModelActor(struct.PyTreeNode):
-    """The transformer with its caches.
-
-    Attributes:
-        parameters: the model's.
-        graph: the model's definition.
-    """
-
-    parameters: Parameters
-    graph: nnx.GraphDef = static(None)
-
-    def read(self, contexts: Context, lengths: jax.Array, steps: int) -> Any:
-        model = nnx.merge(self.graph, self.parameters)
-        own = model.empty(*lengths.shape, 0)
-        return model.prefill(contexts.tokens), lengths, own
-
-    def grow(self, memory: Any, steps: int) -> Any:
-        prefix, lengths, own = memory
-        widths = ((0, 0), (0, 0), (0, 0), (0, steps), (0, 0))
-        return prefix, lengths, jax.tree.map(lambda x: jnp.pad(x, widths), own)
-
-    def logits(self, memory: Any, tokens: Tokens, time: jax.Array) -> tuple[jax.Array, Any]:
-        prefix, lengths, own = memory
-        model = nnx.merge(self.graph, self.parameters)
-        logits, own = model.decode(tokens, prefix, lengths, own, time)
-        return logits, (prefix, lengths, own)
-
-
-class ReaderActor(struct.PyTreeNode):
-    """A reader of the demonstrations.
-
-    Attributes:
-        reader: the hash map or the nearest neighbour.
-        num_actions: A.
-    """
-
-    reader: Reader
-    num_actions: int = static(0)
-
-    def read(self, contexts: Context, lengths: jax.Array, steps: int) -> Any:
-        return contexts.tokens.observation, contexts.action, lengths
-
-    def grow(self, memory: Any, steps: int) -> Any:
-        return memory
-
-    def logits(self, memory: Any, tokens: Tokens, time: jax.Array) -> tuple[jax.Array, Any]:
-        def row(observation, seen, action, length):
-            valid = jnp.arange(seen.shape[0]) < length
-            return self.reader.logits(observation, seen, action, valid, self.num_actions)
-
-        rows = jax.vmap(row, in_axes=(0, None, None, 0))
-        return jax.vmap(rows)(tokens.observation, *memory), memory
 
 
 def demonstrate(
@@ -166,8 +86,12 @@ def demonstrate(
 
 
 def evaluate(
-    actor: Actor, config: EvaluateConfig, key: jax.Array, arm: Arm, sets: tuple[LevelSet, ...]
-) -> tuple[Result, ...]:
+    actor: Actor,
+    config: EvaluateConfig,
+    key: jax.Array,
+    arm: Arm,
+    families: tuple[tuple[LevelSet, ...], ...],
+) -> tuple[tuple[Result, ...], ...]:
     """Plays k-shot episodes in the first ``config.levels`` levels of every set.
 
     Args:
@@ -175,37 +99,70 @@ def evaluate(
         config: how much.
         key: consumed; the demonstrations do not depend on the actor or the arm.
         arm: how demonstrations are arranged where they are arranged as trained.
-        sets: level sets behind one interface; every set is a family and split of its own.
+        families: the level sets of each family, one a split, all behind one interface. The sets
+            of a family share its environment.
 
     Returns:
         One Result a set.
     """
     count, demos = config.levels, config.demos
-    groups, levels, contexts, lengths = [], [], [], []
-    for index, pool in enumerate(sets):
-        demo_key, deal_key = jax.random.split(jax.random.fold_in(key, index))
-        levels.append(pool.levels(jnp.arange(count)))
-        groups.append(rollout(pool.env, Oracle(), demo_key, levels[-1], rollouts=demos + 1))
-        for rule in (NAMED["bursty"], arm):
-            context, length = demonstrate(deal_key, rule, groups[-1], demos)
-            contexts.append(context)
-            lengths.append(length)
-    joined, length = _join(contexts), jnp.concatenate(lengths)
+    deal_key, play_key, key = jax.random.split(key, 3)
+    sets = [pool for family in families for pool in family]
+    envs = [family[0].env for family in families]
+    levels, groups = [], []
+    for index, family in enumerate(families):
+        shares = [pool.levels(jnp.arange(count)) for pool in family]
+        levels.append(jax.tree.map(lambda *x: jnp.stack(x), *shares))
+        joined = jax.tree.map(lambda *x: jnp.concatenate(x), *shares)
+        demo_key = jax.random.fold_in(key, index)
+        played = rollout(envs[index], Oracle(), demo_key, joined, rollouts=demos + 1)
+        groups += [
+            jax.tree.map(lambda x, i=i: x[i * count : (i + 1) * count], played)
+            for i in range(len(family))
+        ]
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *groups)
+    deal_keys = jax.random.split(deal_key, len(sets))
+
+    def shown(rule: Arm) -> tuple[Context, jax.Array]:
+        return jax.vmap(lambda k, g: demonstrate(k, rule, g, demos))(deal_keys, stacked)
+
+    # [set, kind of demonstrations, block, level, …] from here on, played block by block.
+    pairs = zip(*(jax.tree.leaves(shown(rule)) for rule in (NAMED["bursty"], arm)), strict=True)
+    form = jax.tree.structure(jax.eval_shape(lambda: shown(arm)))
+    contexts, lengths = jax.tree.unflatten(form, [jnp.stack(pair, axis=1) for pair in pairs])
+    blocks = count // config.block
+
+    def cut(x: jax.Array, axis: int) -> jax.Array:
+        """Blocks of levels, on the leading axis."""
+        shape = (*x.shape[:axis], blocks, config.block, *x.shape[axis + 1 :])
+        return jnp.moveaxis(x.reshape(shape), axis, 0)
+
+    contexts, lengths = jax.tree.map(lambda x: cut(x, 2), (contexts, lengths))
     shape = (demos + 1, len(ACTINGS), config.episodes)
     place = jnp.indices(shape).reshape(3, -1)
-    rows = Rows(demos=place[0], greedy=place[1] == 1)
-    envs = [pool.env for pool in sets]
-    play_key = jax.random.fold_in(key, len(sets))
-    returns, success = _play(actor, play_key, envs, levels, joined, length[:, rows.demos], rows)
+
+    def play(inputs):
+        key, levels, contexts, lengths = inputs
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), (contexts, lengths))
+        # Each level of each split twice, once a kind of demonstrations.
+        doubled = jax.tree.map(
+            lambda x: jnp.stack([x, x], axis=1).reshape(-1, *x.shape[2:]), levels
+        )
+        return _play(actor, key, envs, doubled, flat[0], flat[1][:, place[0]], place[1] == 1)
+
+    cut_levels = jax.tree.map(lambda x: cut(x, 1), levels)
+    keys = jax.random.split(play_key, blocks)
+    played = jax.lax.map(play, (keys, cut_levels, contexts, lengths))
 
     def result(index: int, pool: LevelSet) -> Result:
         def part(x: jax.Array) -> jax.Array:
-            own = x[2 * index * count : 2 * (index + 1) * count]
-            return own.reshape(2, count, *shape)
+            own = x.reshape(blocks, len(sets), 2, config.block, *shape)[:, index]
+            return jnp.moveaxis(own, 1, 0).reshape(2, count, *shape)
 
-        return Result(part(returns), part(success), pool.references[:count])
+        return Result(part(played[0]), part(played[1]), pool.references[:count])
 
-    return tuple(result(i, pool) for i, pool in enumerate(sets))
+    results = iter([result(i, pool) for i, pool in enumerate(sets)])
+    return tuple(tuple(next(results) for _ in family) for family in families)
 
 
 def _play(
@@ -215,37 +172,43 @@ def _play(
     levels: list[Level],
     contexts: Context,
     lengths: jax.Array,
-    rows: Rows,
+    greedy: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Returns float32[C, N] and success bool[C, N] of one episode a row.
+    """One episode a row: returns float32[C, N] and success bool[C, N].
 
-    The contexts of a family are its levels twice, once a kind of demonstrations.
+    Args:
+        actor: who acts.
+        key: consumed.
+        envs: the environment of each share of the contexts.
+        levels: its levels, one a context; the shares together are the C contexts, in order.
+        contexts: Context[C, P].
+        lengths: int32[C, N], how much of its context each row is shown.
+        greedy: bool[N].
     """
     horizon = max(env.horizon for env in envs)
-    shares = [2 * jax.tree.leaves(level)[0].shape[0] for level in levels]
-    edges = [sum(shares[:i]) for i in range(len(shares) + 1)]
-    doubled = [jax.tree.map(lambda x: jnp.concatenate([x, x]), level) for level in levels]
+    counts = [jax.tree.leaves(level)[0].shape[0] for level in levels]
+    edges = [sum(counts[:i]) for i in range(len(counts) + 1)]
 
-    def each(function, env: Env, key: jax.Array, level: Level, *arguments: Any) -> Any:
-        """``function(env, key, level, …)`` for every row of every level of a family."""
-        inner = jax.vmap(lambda k, l, *a: function(env, k, l, *a), in_axes=(0, None, *(0,) * len(arguments)))
-        keys = jax.random.split(key, lengths[edges[0] : edges[0] + jax.tree.leaves(level)[0].shape[0]].shape)
-        return jax.vmap(inner)(keys, level, *arguments)
+    def each(index: int, function: Callable[..., Episode], key: jax.Array, *rest: Any) -> Episode:
+        """``function(env, key, level, …)`` for every row of every level of one family."""
 
-    def step_families(key: jax.Array, episodes: list[Episode], action: jax.Array) -> list[Episode]:
-        keys = jax.random.split(key, len(envs))
+        def row(key: jax.Array, level: Level, *rest: Any) -> Episode:
+            return function(envs[index], key, level, *rest)
+
+        rows = jax.vmap(row, in_axes=(0, None, *(0,) * len(rest)))
+        keys = jax.random.split(jax.random.fold_in(key, index), (counts[index], lengths.shape[1]))
+        return jax.vmap(rows)(keys, levels[index], *rest)
+
+    def advance_all(key: jax.Array, episodes: list[Episode], action: jax.Array) -> list[Episode]:
         return [
-            each(advance, env, k, level, episode, action[edges[i] : edges[i + 1]])
-            for i, (env, k, level, episode) in enumerate(zip(envs, keys, doubled, episodes, strict=True))
+            each(i, advance, key, episode, action[edges[i] : edges[i + 1]])
+            for i, episode in enumerate(episodes)
         ]
 
     begin_key, key = jax.random.split(key)
-    begin_keys = jax.random.split(begin_key, len(envs))
-    episodes = [
-        each(begin, env, k, level) for env, k, level in zip(envs, begin_keys, doubled, strict=True)
-    ]
+    episodes = [each(i, begin, begin_key) for i in range(len(envs))]
 
-    def observe(episodes: list[Episode]) -> Any:
+    def observe(episodes: list[Episode]) -> TimeStep:
         steps = [episode.timestep for episode in episodes]
         return jax.tree.map(lambda *x: jnp.concatenate(x), *steps)
 
@@ -262,9 +225,9 @@ def _play(
         act_key, step_key = jax.random.split(key)
         logits, memory = actor.logits(memory, tokens, time)
         sampled = jax.random.categorical(act_key, logits)
-        action = jnp.where(rows.greedy, logits.argmax(-1), sampled).astype(jnp.int32)
+        action = jnp.where(greedy, logits.argmax(-1), sampled).astype(jnp.int32)
         running = ~observe(episodes).last
-        episodes = step_families(step_key, episodes, action)
+        episodes = advance_all(step_key, episodes, action)
         after = observe(episodes)
         tokens = Tokens(
             observation=after.observation,
@@ -299,17 +262,13 @@ def _last_shown(contexts: Context, lengths: jax.Array) -> Tokens:
         mask = shown.reshape(*shown.shape, *(1,) * (x.ndim - 2))
         return jnp.where(mask, value, jnp.asarray(empty, x.dtype))
 
-    outcome = contexts.outcome
+    steps = contexts.steps
     return Tokens(
-        observation=jnp.zeros_like(at(outcome.successor, 0)),
-        action=at(outcome.action, -1),
-        reward=at(outcome.reward, 0.0),
-        terminated=at(outcome.terminated, False),
-        successor=at(outcome.successor, -1),
+        observation=at(steps.observation, 0),
+        action=at(steps.action, -1),
+        reward=at(steps.reward, 0.0),
+        terminated=at(steps.terminated, False),
+        successor=at(steps.successor, -1),
         start=jnp.zeros_like(shown),
         cut=jnp.zeros_like(shown),
     )
-
-
-def _join(contexts: list[Context]) -> Context:
-    return jax.tree.map(lambda *x: jnp.concatenate(x), *contexts)

@@ -132,7 +132,7 @@ class Program:
         """Mean cross-entropy and accuracy, float32[] each, over the actions trained on."""
         logits = nnx.merge(self.graph, parameters)(context.tokens)
         wanted = context.query if self.config.query_loss else context.valid
-        label = jnp.where(wanted, context.action, 0)
+        label = jnp.where(wanted, context.steps.action, 0)
         entropy = optax.softmax_cross_entropy_with_integer_labels(logits, label)
         count = jnp.maximum(wanted.sum(), 1)
         right = (logits.argmax(-1) == label) & wanted
@@ -166,16 +166,26 @@ class Program:
         generated and arranged by its own code, then they are set side by side. The key is
         consumed; the transitions do not depend on the arm."""
         count = self.config.pool * self.config.levels
-        shares = []
-        for index, levels in enumerate(run.levels):
-            level_key, rollout_key, arrange_key = jax.random.split(jax.random.fold_in(key, index), 3)
-            drawn = levels.levels(levels.sample(level_key, count))
-            groups = rollout(levels.env, Oracle(), rollout_key, drawn, rollouts=self.config.slots)
-            share = arrange(arrange_key, run.arm, groups)
-            shares.append(
-                jax.tree.map(lambda x: x.reshape(self.config.pool, -1, *x.shape[1:]), share)
+        level_keys, rollout_keys, arrange_keys = jax.random.split(key, (3, len(run.levels)))
+        groups = [
+            rollout(
+                levels.env,
+                Oracle(),
+                rollout_keys[i],
+                levels.levels(levels.sample(level_keys[i], count)),
+                rollouts=self.config.slots,
             )
-        return jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *shares)
+            for i, levels in enumerate(run.levels)
+        ]
+        stacked = jax.tree.map(lambda *x: jnp.stack(x), *groups)
+        shares = jax.vmap(lambda k, g: arrange(k, run.arm, g))(arrange_keys, stacked)
+
+        def batches(x: jax.Array) -> jax.Array:
+            """[family, pool * n, …] -> [pool, family * n, …]."""
+            cut = x.reshape(x.shape[0], self.config.pool, -1, *x.shape[2:])
+            return jnp.moveaxis(cut, 1, 0).reshape(self.config.pool, -1, *x.shape[2:])
+
+        return jax.tree.map(batches, shares)
 
     def chunk(self, state: TrainState, run: Run, pools: int) -> tuple[TrainState, Metrics]:
         """``pools`` * ``config.pool`` updates in one scan; Metrics[updates]."""

@@ -1,0 +1,85 @@
+"""Who acts from a context: the transformer with its caches, or a reader."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import nnx, struct
+
+from agents.retrieval import Reader
+from agents.tokens import Tokens
+from agents.transformer import Parameters
+from envs.core import static
+from icl.contexts import Context
+
+
+class Actor(Protocol):
+    """Something that acts from a context: the transformer or a reader."""
+
+    def read(self, contexts: Context, lengths: jax.Array, steps: int) -> Any:
+        """The memory of rows [C, N] on contexts [C], of which each sees lengths int32[C, N]."""
+        ...
+
+    def grow(self, memory: Any, steps: int) -> Any:
+        """The memory with room for ``steps`` more steps of the episode."""
+        ...
+
+    def logits(self, memory: Any, tokens: Tokens, time: jax.Array) -> tuple[jax.Array, Any]:
+        """Logits float32[C, N, A] for Tokens[C, N] at step ``time``, and the memory after it."""
+        ...
+
+
+class ModelActor(struct.PyTreeNode):
+    """The transformer with its caches.
+
+    Attributes:
+        parameters: the model's.
+        graph: the model's definition.
+    """
+
+    parameters: Parameters
+    graph: nnx.GraphDef = static(None)
+
+    def read(self, contexts: Context, lengths: jax.Array, steps: int) -> Any:
+        model = nnx.merge(self.graph, self.parameters)
+        own = model.empty(*lengths.shape, 0)
+        return model.prefill(contexts.tokens), lengths, own
+
+    def grow(self, memory: Any, steps: int) -> Any:
+        prefix, lengths, own = memory
+        widths = ((0, 0), (0, 0), (0, 0), (0, steps), (0, 0))
+        return prefix, lengths, jax.tree.map(lambda x: jnp.pad(x, widths), own)
+
+    def logits(self, memory: Any, tokens: Tokens, time: jax.Array) -> tuple[jax.Array, Any]:
+        prefix, lengths, own = memory
+        model = nnx.merge(self.graph, self.parameters)
+        logits, own = model.decode(tokens, prefix, lengths, own, time)
+        return logits, (prefix, lengths, own)
+
+
+class ReaderActor(struct.PyTreeNode):
+    """A reader of the demonstrations.
+
+    Attributes:
+        reader: the hash map or the nearest neighbour.
+        num_actions: A.
+    """
+
+    reader: Reader
+    num_actions: int = static(0)
+
+    def read(self, contexts: Context, lengths: jax.Array, steps: int) -> Any:
+        return contexts.steps.observation, contexts.steps.action, lengths
+
+    def grow(self, memory: Any, steps: int) -> Any:
+        return memory
+
+    def logits(self, memory: Any, tokens: Tokens, time: jax.Array) -> tuple[jax.Array, Any]:
+        def row(observation, seen, action, length):
+            valid = jnp.arange(seen.shape[0]) < length
+            return self.reader.logits(observation, seen, action, valid, self.num_actions)
+
+        rows = jax.vmap(row, in_axes=(0, None, None, 0))
+        return jax.vmap(rows)(tokens.observation, *memory), memory
