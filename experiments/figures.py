@@ -50,7 +50,6 @@ MARKERS = [  # One a colour, by its names in matplotlib and plotly.
     ("X", "x"),
     ("p", "pentagon"),
 ]
-FONT = {"font.size": 10, "axes.titlesize": 10.5, "axes.labelsize": 10, "legend.fontsize": 9.5}
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,8 @@ def dodge(panel: Sequence[Cell], looks: Mapping[str, Style]) -> dict[str, float]
     demos = sorted({cell.demos for cell in panel})
     gap = min((after - before for before, after in pairwise(demos)), default=1)
     here = [label for label in lines(panel, looks) if not looks[label].baseline]
-    step = min(0.06, 0.4 / max(len(here), 1)) * gap
+    bars = any(cell.score.seeds > 1 for cell in panel)
+    step = min(0.06, 0.36 / max(len(here), 1)) * gap * bars
     return {label: (place - (len(here) - 1) / 2) * step for place, label in enumerate(here)}
 
 
@@ -250,7 +250,10 @@ def still(found: Sequence[Cell], target: Any) -> None:
     looks = styles({cell.label: cell.arm for panel in panels.values() for cell in panel})
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update(FONT | {"svg.hashsalt": "levelburst", "svg.fonttype": "path"})
+        matplotlib.rc("font", size=10)
+        matplotlib.rc("axes", titlesize=10.5)
+        matplotlib.rc("legend", fontsize=9.5)
+        matplotlib.rc("svg", hashsalt="levelburst", fonttype="path")
         figure = Figure(figsize=(4.3 * len(panels), 3.7), facecolor="white", layout="constrained")
         FigureCanvasSVG(figure)
         handles: dict[str, Any] = {}

@@ -292,7 +292,7 @@ def score_group(found: Sequence[Cell], looks: Mapping[str, figures.Style]) -> di
         )
         alt = f"{title}: score against the number of demonstrations. {said}"
         panels.append({"title": title, "alt": alt, "figures": drawn})
-    note = "Mean over seeds with 95 % intervals, families pooled. 0 is random, 1 is optimal."
+    note = "Mean over seeds, bars are 95 % intervals; families pooled. 0 is random, 1 is optimal."
     choices = {"demonstrations": shown, "acting": acted}
     return charts("Score against demonstrations", note, choices, panels)
 

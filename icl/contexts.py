@@ -11,47 +11,20 @@ Every setting of an arm is a number and so a traced leaf: one compiled program s
 
 from __future__ import annotations
 
-import dataclasses
-import math
-
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from agents.tokens import Steps, Tokens, tokens_of
-from envs.core import static
 from envs.rollout import Trajectories
+from icl.arms import WHOLE, Arm
 
 
-class Arm(struct.PyTreeNode):
-    """A rule that arranges a pool into contexts.
-
-    Attributes:
-        chunk: c, steps of a cell; it divides the horizon T.
-        burstiness: p_b in [0, 1]; round(p_b * n) of the pool's n contexts are bursty.
-        sharing: how many of a bursty context's E slots, the query's included, come from the
-            query's level; the others are foreign. At most E (larger values mean E).
-        shuffled: whether the cells of a context are put in random order.
-        alone: each trajectory is a context of its own; the other fields mean nothing then.
-    """
-
-    chunk: int | jax.Array = 1
-    burstiness: float | jax.Array = 1.0
-    sharing: int | jax.Array = 2**15
-    shuffled: bool | jax.Array = False
-    alone: bool = static(False)
-
-
-WHOLE = 0  # a chunk length that stands for the whole horizon in named settings
-
-NAMED: dict[str, Arm] = {
-    "bursty": Arm(chunk=WHOLE),
-    "nonbursty": Arm(chunk=WHOLE, burstiness=0.0),
-    "bursty-chunks": Arm(chunk=4, shuffled=True),
-    "isolated-chunks": Arm(chunk=4, burstiness=0.0, shuffled=True),
-    "shuffled": Arm(chunk=1, shuffled=True),
-    "single": Arm(chunk=WHOLE, alone=True),
-}
+jax.tree_util.register_dataclass(
+    Arm,
+    data_fields=["chunk", "burstiness", "sharing", "shuffled"],
+    meta_fields=["alone"],
+)
 
 
 class Context(struct.PyTreeNode):
@@ -78,61 +51,6 @@ class Context(struct.PyTreeNode):
         return tokens_of(self.steps)
 
 
-@dataclasses.dataclass(frozen=True)
-class Deal:
-    """What ``check`` finds out about an arm on a pool.
-
-    Attributes:
-        bursty: contexts of the pool that are bursty.
-        realised: the burstiness that comes out, bursty / n.
-        multiplicity: the most foreign cells that a context has from one level; 1 but for c = 1.
-    """
-
-    bursty: int
-    realised: float
-    multiplicity: int
-
-
-def check(arm: Arm, levels: int, slots: int, horizon: int) -> Deal:
-    """Checks that a pool is large enough for an arm.
-
-    Args:
-        arm: with concrete numbers.
-        levels: n, levels of one family in the pool.
-        slots: E.
-        horizon: T.
-
-    Raises:
-        ValueError: the chunk does not divide the horizon, burstiness is no probability, fewer
-            than two slots share a level, or foreign cells cannot come from different levels.
-    """
-    if arm.alone:
-        return Deal(0, 0.0, 0)
-    chunk, sharing = int(arm.chunk) or horizon, min(int(arm.sharing), slots)
-    burstiness = float(arm.burstiness)
-    if chunk < 1 or horizon % chunk:
-        divisors = [c for c in range(1, horizon + 1) if horizon % c == 0]
-        raise ValueError(f"chunk {chunk} does not divide horizon {horizon}; use one of {divisors}")
-    if not 0 <= burstiness <= 1:
-        raise ValueError(f"burstiness {burstiness} is no probability; use a number from 0 to 1")
-    if sharing < 2:
-        raise ValueError(f"sharing {sharing}: a bursty context shares its level in at least 2 slots")
-    bursty = round(burstiness * levels)
-    each = horizon // chunk
-    multiplicity = 1
-    for ring, foreign in ((bursty, (slots - sharing) * each), (levels - bursty, (slots - 1) * each)):
-        if not ring or not foreign:
-            continue
-        spread = math.inf if ring == 1 else math.ceil(foreign / (ring - 1))
-        if spread > 1 and (chunk > 1 or ring == 1):
-            raise ValueError(
-                f"pool too small: {foreign} foreign cells of {chunk} steps need {foreign + 1} levels "
-                f"of a family that exchange, the pool has {ring}; raise `pool` or `contexts`"
-            )
-        multiplicity = max(multiplicity, int(spread))
-    return Deal(bursty, bursty / levels, multiplicity)
-
-
 def arrange(
     key: jax.Array, arm: Arm, groups: Trajectories, query_slot: jax.Array | None = None
 ) -> Context:
@@ -140,7 +58,7 @@ def arrange(
 
     Args:
         key: consumed. Arms given the same key draw the same query slots.
-        arm: the rule; ``check`` says whether the pool is large enough for it.
+        arm: the rule; ``icl.arms.check`` says whether the pool is large enough for it.
         groups: Trajectories[n, E, T], all of one family, pairwise different levels.
         query_slot: int32[n], the query's slot in each context; drawn uniformly if None.
 

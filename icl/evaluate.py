@@ -21,7 +21,8 @@ from envs.core import Env, Episode, Level, TimeStep, advance, begin
 from envs.levels import LevelSet
 from envs.rollout import Trajectories, rollout
 from icl.actor import Actor
-from icl.contexts import NAMED, Arm, Context, arrange
+from icl.arms import Arm
+from icl.contexts import Context, arrange
 
 SEGMENT = 32  # the growing cache grows by so many steps
 ACTINGS = ("sampled", "greedy")
@@ -78,7 +79,7 @@ def demonstrate(
         Context[n, K * T] and int32[n, K + 1], the length of the first k slots.
     """
     levels, slots, horizon = groups.valid.shape
-    rule = NAMED["bursty"] if arm.alone else arm
+    rule = Arm() if arm.alone else arm
     last = jnp.full(levels, slots - 1, jnp.int32)
     context = arrange(key, rule, groups, last)
     prefix = jax.tree.map(lambda x: x[:, : demos * horizon], context)
@@ -127,7 +128,7 @@ def evaluate(
         return jax.vmap(lambda k, g: demonstrate(k, rule, g, demos))(deal_keys, stacked)
 
     # [set, kind of demonstrations, block, level, …] from here on, played block by block.
-    pairs = zip(*(jax.tree.leaves(shown(rule)) for rule in (NAMED["bursty"], arm)), strict=True)
+    pairs = zip(*(jax.tree.leaves(shown(rule)) for rule in (Arm(), arm)), strict=True)
     form = jax.tree.structure(jax.eval_shape(lambda: shown(arm)))
     contexts, lengths = jax.tree.unflatten(form, [jnp.stack(pair, axis=1) for pair in pairs])
     blocks = count // config.block

@@ -16,7 +16,8 @@ from agents.policy import Oracle
 from agents.transformer import Interface, ModelConfig, Parameters, define
 from envs.levels import LevelSet
 from envs.rollout import rollout
-from icl.contexts import Arm, Context, arrange
+from icl.arms import Arm
+from icl.contexts import Context, arrange
 
 
 @dataclasses.dataclass(frozen=True)

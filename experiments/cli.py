@@ -1,0 +1,272 @@
+"""The command line: ``levelburst compare | evaluate | envs | report | resume``.
+
+Arguments are checked before JAX is imported. Wrong input: exit code 2 and one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any, TypeVar
+
+from experiments.config import COST, CompareConfig, ConfigError, check, preset
+
+Config = TypeVar("Config")
+
+USAGE = """usage: levelburst COMMAND [OPTIONS]
+
+  compare         train every arm on the same transitions, test it k-shot, say what holds
+                  --preset smoke | quick | ladder | paper, and any field as a flag (--help)
+  resume RUN      go on with a comparison that was cut short, cell by cell
+  evaluate RUN    test the checkpoints of a run again
+  report RUN      write report.html and figure.svg again
+  envs            list the families: sizes, spaces, levels, oracle
+
+Every command explains itself with --help."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+    """A run's folder."""
+
+    run: Path
+    """Folder of the run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateRunConfig(RunConfig):
+    """Tests the checkpoints of a run again, as they were tested or with other sizes."""
+
+    levels: int = 0
+    """Test levels of each family and split, a multiple of 16; 0 keeps the run's."""
+    episodes: int = 0
+    """Episodes of each level; 0 keeps the run's."""
+    demos: int = -1
+    """K, demonstrations at most; -1 keeps the run's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvsConfig:
+    """Lists the families."""
+
+    families: tuple[str, ...] = ()
+    """Which ones, `module:Class` included; all built-in ones by default."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point of the console script; exits the interpreter."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs a command line and returns the exit code."""
+    commands = {
+        "compare": _compare,
+        "resume": _resume,
+        "evaluate": _evaluate,
+        "report": _report,
+        "envs": _envs,
+    }
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        return 0 if arguments else 2
+    try:
+        if arguments[0] not in commands:
+            raise ConfigError(f"unknown command {arguments[0]!r}; use one of {', '.join(commands)}")
+        return commands[arguments[0]](arguments[1:])
+    except ConfigError as error:
+        print(f"levelburst: {error}", file=sys.stderr)
+        return 2
+    except (OSError, FloatingPointError) as error:
+        print(f"levelburst: {error}", file=sys.stderr)
+        return 1
+
+
+def _parse(kind: type[Config], command: str, arguments: list[str], default: Any = None) -> Config:
+    """Reads a dataclass from flags; mistakes become one line."""
+    import tyro
+
+    loud = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(loud):
+            return tyro.cli(
+                kind, prog=f"levelburst {command}", args=arguments, default=default
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+        words = " ".join(line.strip(" │╭╮╰╯─\n") for line in loud.getvalue().splitlines())
+        message = " ".join(words.split()) or "cannot be read"
+        raise ConfigError(f"{command}: {message}") from None
+
+
+def _compare(arguments: list[str]) -> int:
+    name = "quick"
+    for index, word in enumerate(arguments):
+        if word == "--preset" and index + 1 < len(arguments):
+            name = arguments[index + 1]
+        elif word.startswith("--preset="):
+            name = word.partition("=")[2]
+    config = _parse(CompareConfig, "compare", arguments, preset(name))
+    check(config)
+    from experiments.folder import RunFolder  # after the check: nothing is created before
+
+    path = Path(config.out or _fresh(Path("runs"), f"compare-{config.preset}"))
+    print(f"levelburst compare, preset {config.preset}: {COST[config.preset]}; run folder {path}")
+    _prepare_jax(config)
+    from experiments import suite as suite_lib
+
+    suite_lib.build(config)  # may still find a mistake
+    folder = RunFolder.create(path, overwrite=config.overwrite)
+    settings = dataclasses.asdict(dataclasses.replace(config, out="", overwrite=False))
+    line = "levelburst compare " + " ".join(shlex.quote(word) for word in arguments)
+    folder.write("config.json", {"command": "compare", "command_line": line.strip()} | settings)
+    folder.log([])
+    return _run(config, folder)
+
+
+def _resume(arguments: list[str]) -> int:
+    given = _parse(RunConfig, "resume", _positional(arguments))
+    config, folder = _load(given.run)
+    _prepare_jax(config)
+    return _run(config, folder)
+
+
+def _run(config: CompareConfig, folder: Any) -> int:
+    from experiments import compare
+    from experiments.progress import Progress
+
+    try:
+        found = compare.run(config, folder, Progress())
+    except KeyboardInterrupt:
+        done = len(list(folder.path.glob("cells/*.json")))
+        print(
+            f"\nlevelburst: interrupted; {done} finished cells are kept in {folder.path}, "
+            f"go on with: levelburst resume {folder.path}",
+            file=sys.stderr,
+        )
+        return 130
+    _conclude(folder.path, found)
+    return 0
+
+
+def _conclude(path: Path, found: dict[str, Any]) -> None:
+    """Report, figure, and the verdicts in words."""
+    from experiments.report import write_figure, write_report
+    from experiments.summary import summary
+
+    report = write_report(path)
+    figure = write_figure(path, path / "figure.svg")
+    print(summary(found))
+    print(f"\nreport  {report}\nfigure  {figure}\nresults {path / 'results.json'}")
+
+
+def _evaluate(arguments: list[str]) -> int:
+    given = _parse(EvaluateRunConfig, "evaluate", _positional(arguments))
+    config, folder = _load(given.run)
+    changes = {
+        field: value
+        for field, value in (
+            ("levels", given.levels or None),
+            ("episodes", given.episodes or None),
+            ("demos", None if given.demos < 0 else given.demos),
+        )
+        if value is not None
+    }
+    config = dataclasses.replace(config, **changes)
+    check(config)
+    _prepare_jax(config)
+    from experiments import compare
+    from experiments.progress import Progress
+    from experiments.summary import table
+
+    rows = compare.evaluate_again(config, folder, Progress())
+    target = folder.write("evaluation.json", {"schema": 1, "changes": changes, "rows": rows})
+    print(table(rows))
+    print(f"\nrows {target}")
+    return 0
+
+
+def _report(arguments: list[str]) -> int:
+    given = _parse(RunConfig, "report", _positional(arguments))
+    _, folder = _load(given.run)
+    _conclude(folder.path, folder.read("results.json"))
+    return 0
+
+
+def _envs(arguments: list[str]) -> int:
+    given = _parse(EnvsConfig, "envs", arguments)
+    from experiments.config import check_families, known_families
+
+    check_families(given.families)
+    _quiet_jax()
+    from experiments.catalogue import catalogue
+
+    print(catalogue(given.families or known_families()))
+    return 0
+
+
+def _positional(arguments: list[str]) -> list[str]:
+    """Lets the run's folder be given without its flag."""
+    if arguments and not arguments[0].startswith("-"):
+        return ["--run", *arguments]
+    return arguments
+
+
+def _load(path: Path) -> tuple[CompareConfig, Any]:
+    """A run's config and folder."""
+    from experiments.folder import RunFolder
+
+    folder = RunFolder.open(path)
+    stored = folder.read("config.json")
+    fields = {field.name: field for field in dataclasses.fields(CompareConfig)}
+    values = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in stored.items()
+        if name in fields
+    }
+    try:
+        config = CompareConfig(**values)
+    except TypeError as error:
+        raise ConfigError(f"{path / 'config.json'} is not a comparison's config: {error}") from None
+    check(config)
+    return config, folder
+
+
+def _fresh(parent: Path, name: str) -> Path:
+    """A run folder that does not exist yet, named by the time."""
+    stem = parent / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    path, count = stem, 1
+    while path.exists():
+        count += 1
+        path = stem.with_name(f"{stem.name}-{count}")
+    return path
+
+
+def _prepare_jax(config: CompareConfig) -> None:
+    """One CPU device a core, and compiled programs kept between runs."""
+    _quiet_jax()
+    import jax
+
+    cells = len(config.arms) * config.seeds
+    jax.config.update("jax_num_cpu_devices", min(config.devices or os.cpu_count() or 1, cells))
+
+
+def _quiet_jax() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import jax
+
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    if not jax.config.jax_compilation_cache_dir:
+        jax.config.update("jax_compilation_cache_dir", str(home / "levelburst" / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+if __name__ == "__main__":
+    main()

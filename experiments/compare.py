@@ -1,0 +1,306 @@
+"""The main job: train every arm on the same transitions, test it k-shot, and say what holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from agents.retrieval import READERS
+from agents.transformer import ModelConfig
+from experiments import results as results_lib
+from experiments import suite as suite_lib
+from experiments.config import CompareConfig, ConfigError
+from experiments.folder import RunFolder, environment
+from experiments.progress import Progress
+from icl import arms as arms_lib
+from icl import checkpoint, parallel
+from icl.actor import ModelActor, ReaderActor
+from icl.arms import Arm
+from icl.evaluate import EvaluateConfig, evaluate
+from icl.train import Numbers, Program, Run, TrainConfig, TrainState, initial
+
+Cell = tuple[str, int]  # an arm's name and a seed
+
+
+@dataclasses.dataclass
+class Comparison:
+    """A config made ready to run: environments, programs, and the level sets of each seed."""
+
+    config: CompareConfig
+    folder: RunFolder
+
+    def __post_init__(self):
+        self.suite = suite_lib.build(self.config)
+        self.sets: dict[int, suite_lib.Sets] = {}
+        self.program, _ = self._initial(0)
+        self.wave = len(jax.devices()) * self.config.runs_per_device
+
+    # What is trained, and with what. ------------------------------------------------------
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds of the runs."""
+        return list(range(self.config.seed, self.config.seed + self.config.seeds))
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every arm and seed; arms of a seed stand together, so what is cut short stays paired."""
+        return [(arm, seed) for seed in self.seeds for arm in self.config.arms]
+
+    def arm(self, name: str) -> Arm:
+        """The rule of an arm's name."""
+        return arms_lib.named(name, self.config.chunk)
+
+    def levels(self, seed: int) -> suite_lib.Sets:
+        """The level sets of a seed, drawn once."""
+        if seed not in self.sets:
+            self.sets[seed] = suite_lib.draw(self.config, self.suite, seed)
+        return self.sets[seed]
+
+    def _initial(self, seed: int) -> tuple[Program, TrainState]:
+        c = self.config
+        model = ModelConfig(c.width, c.layers, c.heads, c.dtype, c.remat)
+        shapes = TrainConfig(
+            slots=c.slots,
+            levels=c.contexts // len(c.families),
+            pool=c.pool,
+            query_loss=c.query_loss,
+        )
+        return initial(model, self.suite.interface, jax.random.key(seed), shapes)
+
+    def _run(self, cell: Cell) -> Run:
+        c = self.config
+        numbers = Numbers(c.learning_rate, float(c.warmup), float(c.updates), c.weight_decay)
+        return Run(self.arm(cell[0]), numbers, self.levels(cell[1]).train)
+
+    # Compiled programs, one for all arms of a form. ----------------------------------------
+    def _trainer(self) -> Callable[..., Any]:
+        pools = self.config.report_every // self.config.pool
+        return parallel.side_by_side(
+            lambda state, run: self.program.chunk(state, run, pools), self.wave, donate=0
+        )
+
+    def _tester(self, reader: str | None = None) -> Callable[..., Any]:
+        c = self.config
+        shapes = EvaluateConfig(levels=c.levels, episodes=c.episodes, demos=c.demos)
+
+        def test(parameters, key, arm, families):
+            actor = (
+                ReaderActor(READERS[reader], self.suite.interface.actions)
+                if reader
+                else ModelActor(parameters, self.program.graph)
+            )
+            return evaluate(actor, shapes, key, arm, families)
+
+        return parallel.side_by_side(test, self.wave)
+
+    def test(self, tester: Callable[..., Any], cells: list[Cell], parameters: Any) -> list[Any]:
+        """One tuple of Results (NumPy), set by set, a cell. The key is the seed's: all arms of a
+        seed meet the same levels, demonstrations and dice."""
+        keys = [jax.random.fold_in(jax.random.key(seed), 2**29) for _, seed in cells]
+        played = tester(
+            parameters,
+            parallel.stack(keys),
+            parallel.stack([dataclasses.replace(self.arm(arm), alone=False) for arm, _ in cells]),
+            parallel.stack([self.levels(seed).test for _, seed in cells]),
+        )
+        each = parallel.unstack(jax.device_get(played))
+        return [[result for family in one for result in family] for one in each]
+
+    def rows(self, cell: Cell, results: list[Any]) -> list[results_lib.Row]:
+        """The rows of one cell; an arm whose contexts have no slots is shown whole ones only."""
+        arm = self.arm(cell[0])
+        kinds = results_lib.DEMONSTRATIONS[:1] if arm.alone else results_lib.DEMONSTRATIONS
+        head = {
+            "arm": cell[0],
+            "chunk": int(arm.chunk) or self.config.horizon,
+            "p_b": None if arm.alone else float(arm.burstiness),
+            "seed": cell[1],
+        }
+        names = self.levels(cell[1]).names
+        return results_lib.rows_of(head, names, results, demonstrations=kinds)
+
+    def waves(self, cells: list[Cell]) -> Iterator[list[Cell]]:
+        """Cells that run side by side: all of one form, so that one program serves them."""
+        for alone in (False, True):
+            alike = [cell for cell in cells if self.arm(cell[0]).alone == alone]
+            for first in range(0, len(alike), self.wave):
+                yield alike[first : first + self.wave]
+
+
+def run(config: CompareConfig, folder: RunFolder, progress: Progress) -> dict[str, Any]:
+    """Runs what is not finished yet, and writes ``results.json``; returns what it holds."""
+    job = Comparison(config, folder)
+    started = time.perf_counter()
+    todo = [cell for cell in job.cells if not folder.finished(*cell)]
+    chunks = config.updates // config.report_every
+    with progress.task("training", len(todo) * config.updates, "updates") as bar:
+        trainer, tester = job._trainer(), job._tester()
+        for wave in job.waves(todo):
+            bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
+            _train_wave(job, wave, trainer, tester, chunks, bar)
+    for reader in config.readers:
+        if all(folder.finished(reader, seed) for seed in job.seeds):
+            continue
+        progress.say(f"reading the context back: {reader}")
+        _read(job, reader)
+    return _finish(job, time.perf_counter() - started)
+
+
+def _train_wave(
+    job: Comparison,
+    wave: list[Cell],
+    trainer: Callable[..., Any],
+    tester: Callable[..., Any],
+    chunks: int,
+    bar: Any,
+) -> None:
+    """Trains and tests a wave; a short one is filled up with its last cell, reported once."""
+    config, folder = job.config, job.folder
+    padded = wave + [wave[-1]] * (job.wave - len(wave))
+    states = parallel.stack([job._initial(seed)[1] for _, seed in padded])
+    runs = parallel.stack([job._run(cell) for cell in padded])
+    every = chunks // config.curve if config.curve else 0
+    pending, lines, clock = None, [], time.perf_counter()
+    for chunk in range(1, chunks + 1):
+        states, metrics = trainer(states, runs)
+        if pending is not None:  # read while the next chunk runs
+            clock = _hear(wave, pending, config, lines, clock, bar)
+        pending = (chunk * config.report_every, metrics)
+        if every and chunk % every == 0:
+            for cell, result in zip(wave, job.test(tester, padded, states.parameters)):
+                lines += _curve(job, cell, chunk * config.report_every, result)
+    _hear(wave, pending, config, lines, clock, bar)
+    tested = job.test(tester, padded, states.parameters)
+    parameters = parallel.unstack(jax.device_get(states.parameters))
+    folder.log(lines)
+    for cell, own, result in zip(wave, parameters, tested):
+        checkpoint.save(folder.checkpoint(*cell), own)
+        folder.write(f"cells/{folder.cell(*cell)}.json", job.rows(cell, result))
+
+
+def _hear(
+    wave: list[Cell],
+    pending: Any,
+    config: CompareConfig,
+    lines: list[dict[str, Any]],
+    clock: float,
+    bar: Any,
+) -> float:
+    """Reads a chunk's metrics (the one host synchronisation), averaged over the chunk."""
+    update, metrics = pending
+    metrics = jax.device_get(metrics)
+    now = time.perf_counter()
+    for index, (arm, seed) in enumerate(wave):
+        loss = metrics.loss[index]
+        if not np.isfinite(loss).all():
+            first = update - config.report_every + int(np.argmin(np.isfinite(loss)))
+            raise FloatingPointError(
+                f"{arm} seed {seed}: the loss is {loss[first % config.report_every]} at update "
+                f"{first}; lower --learning-rate (now {config.learning_rate})"
+            )
+        lines.append(
+            {
+                "kind": "train",
+                "arm": arm,
+                "seed": seed,
+                "update": update,
+                "loss": float(loss.mean()),
+                "accuracy": float(metrics.accuracy[index].mean()),
+                "gradient": float(metrics.gradient[index].mean()),
+                "tokens_per_second": float(metrics.tokens[index].sum() / (now - clock)),
+            }
+        )
+    bar.advance(len(wave) * config.report_every)
+    return now
+
+
+def _curve(job: Comparison, cell: Cell, update: int, result: list[Any]) -> list[dict[str, Any]]:
+    return [
+        {"kind": "evaluation", "update": update}
+        | {field: row[field] for field in ("arm", "seed", "split", "demos", "score")}
+        for row in job.rows(cell, result)
+        if (row["family"], row["demonstrations"], row["acting"]) == ("all", "whole", "sampled")
+    ]
+
+
+def _read(job: Comparison, reader: str) -> None:
+    """Tests a reader on the demonstrations that the arms were shown."""
+    tester = job._tester(reader)
+    for first in range(0, len(job.seeds), job.wave):
+        seeds = job.seeds[first : first + job.wave]
+        cells = [("bursty", seed) for seed in seeds + [seeds[-1]] * (job.wave - len(seeds))]
+        nothing = parallel.stack([np.zeros(())] * job.wave)
+        for seed, result in zip(seeds, job.test(tester, cells, nothing)):
+            head = {"arm": reader, "chunk": None, "p_b": None, "seed": seed}
+            rows = results_lib.rows_of(
+                head,
+                job.levels(seed).names,
+                result,
+                demonstrations=("whole",),
+                actings=("sampled",),
+            )
+            job.folder.write(f"cells/{job.folder.cell(reader, seed)}.json", rows)
+
+
+def _finish(job: Comparison, seconds: float) -> dict[str, Any]:
+    """Gathers the cells into ``results.json``."""
+    config, folder = job.config, job.folder
+    names = [*config.arms, *config.readers]
+    rows = [
+        row
+        for arm in names
+        for seed in job.seeds
+        for row in folder.read(f"cells/{folder.cell(arm, seed)}.json")
+    ]
+    path = folder.path / "metrics.jsonl"
+    lines = [json.loads(x) for x in path.read_text(encoding="utf-8").splitlines()]
+    curves = [line for line in lines if line["kind"] == "evaluation"]
+    found = {
+        "schema": 1,
+        "config": folder.read("config.json"),
+        "environment": environment(jax.devices()) | {"seconds": round(seconds, 1)},
+        "arms": {arm: _deal(config, arm) for arm in config.arms},
+        "rows": rows,
+        "verdicts": results_lib.verdicts_of(rows, curves),
+    }
+    folder.write("results.json", found)
+    return found
+
+
+def _deal(config: CompareConfig, name: str) -> dict[str, Any]:
+    """What an arm made of its pool: realised burstiness, multiplicity, row length."""
+    arm = arms_lib.named(name, config.chunk)
+    pool = config.pool * config.contexts // len(config.families)
+    deal = arms_lib.check(arm, pool, config.slots, config.horizon)
+    length = config.horizon * (1 if arm.alone else config.slots)
+    return dataclasses.asdict(deal) | {"pool_levels": pool, "row_length": length}
+
+
+def evaluate_again(
+    config: CompareConfig, folder: RunFolder, progress: Progress
+) -> list[results_lib.Row]:
+    """Restores every finished cell's checkpoint and tests it.
+
+    Raises:
+        ConfigError: no cell is finished.
+    """
+    job = Comparison(config, folder)
+    cells = [cell for cell in job.cells if folder.finished(*cell)]
+    if not cells:
+        raise ConfigError(f"no finished cell in {folder.path}; go on with levelburst resume")
+    like = job._initial(0)[1].parameters
+    tester, rows = job._tester(), []
+    with progress.task("testing", len(cells), "cells") as bar:
+        for wave in job.waves(cells):
+            padded = wave + [wave[-1]] * (job.wave - len(wave))
+            restored = [checkpoint.restore(folder.checkpoint(*cell), like) for cell in padded]
+            for cell, result in zip(wave, job.test(tester, padded, parallel.stack(restored))):
+                rows += job.rows(cell, result)
+            bar.advance(len(wave))
+    return rows

@@ -1,0 +1,299 @@
+"""What a person sets: frozen dataclasses, presets with their expected result, and their checks.
+
+No JAX here: arguments are checked before it is imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib.util
+from pathlib import Path
+
+from icl import arms as arms_lib
+
+
+class ConfigError(ValueError):
+    """A person's mistake: one line that says what was given, what was expected, what to try."""
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareConfig:
+    """The main job: arms compared at the same transitions, tokens and compute."""
+
+    arms: tuple[str, ...] = ("bursty", "bursty-chunks", "isolated-chunks")
+    """Arms, in the order of the report; `name:c` sets another chunk length."""
+    readers: tuple[str, ...] = ("hash-map", "nearest-neighbour")
+    """Baselines that read the context without learning."""
+    families: tuple[str, ...] = ("dark-room", "teleporters", "lava-crossing", "key-door")
+    """Training families, also tested on levels never seen."""
+    test_families: tuple[str, ...] = ("random-graph",)
+    """Families that are only tested on."""
+    allow_overlap: bool = False
+    """Allow a test family that is also trained on (its test levels are unseen all the same)."""
+    seed: int = 0
+    """First seed; the runs take seed, seed + 1 …"""
+    seeds: int = 5
+    """Independent runs of each arm: levels, parameters and data are drawn anew."""
+    updates: int = 800
+    """Updates of each run, a multiple of `report_every`."""
+    report_every: int = 50
+    """Updates in one compiled chunk, after which the host hears of the metrics."""
+    curve: int = 0
+    """Evaluations on the way, for curves of the score; a divisor of the number of chunks."""
+
+    horizon: int = 16
+    """T, steps of an episode, the same for all families."""
+    chunk: int = 4
+    """c, steps of a cell in the chunked arms; it divides the horizon."""
+    slots: int = 4
+    """E, trajectories of a level and slots of a context; its length is slots * horizon."""
+    contexts: int = 64
+    """Contexts of an update, shared equally by the training families."""
+    pool: int = 1
+    """Updates that one pool of groups spans; foreign cells are exchanged within a pool."""
+    query_loss: bool = False
+    """Train on the query's actions only instead of every valid action."""
+    stickiness: float = 0.1
+    """Probability that the last action is executed again in place of the chosen one."""
+    scramble_actions: bool = True
+    """Draw the meaning of the actions anew for every level."""
+    scramble_symbols: bool = True
+    """Draw the meaning of the symbols anew for every level."""
+    symbols: int = 0
+    """V, the common vocabulary; 0 takes what the largest family needs."""
+    margin: float = 0.3
+    """Least lead of the optimal over the random return in an admitted level."""
+    train_levels: int = 2048
+    """Different training levels of each family."""
+    zipf: float = 0.0
+    """Exponent of the training levels' frequencies; 0 is uniform."""
+
+    width: int = 64
+    """Residual stream of the transformer."""
+    layers: int = 2
+    """Blocks of the transformer."""
+    heads: int = 2
+    """Attention heads of a block."""
+    dtype: str = "float32"
+    """Activations: float32 or bfloat16."""
+    remat: bool = False
+    """Recompute blocks in the backward pass to save memory."""
+    learning_rate: float = 6e-3
+    """Peak of the schedule: linear warm-up, then a cosine down to a tenth."""
+    warmup: int = 50
+    """Updates of the warm-up."""
+    weight_decay: float = 0.01
+    """Decoupled, on matrices."""
+
+    demos: int = 3
+    """K: tests show k = 0 … K demonstrations; at most slots - 1."""
+    levels: int = 64
+    """Test levels of each family and split, a multiple of 16."""
+    episodes: int = 1
+    """Episodes of each test level, k, kind of demonstrations and way of acting."""
+
+    devices: int = 0
+    """Devices to spread runs over; 0 takes all, on CPU one a core."""
+    runs_per_device: int = 1
+    """Runs that one device trains at the same time; raise it on an accelerator."""
+    preset: str = "quick"
+    """Where the other fields start from: smoke, quick, ladder or paper."""
+    out: str = ""
+    """Run folder; by default runs/compare-PRESET-TIME."""
+    overwrite: bool = False
+    """Use the run folder even if it holds something; what it holds is deleted first."""
+
+
+QUICK = CompareConfig()
+
+PRESETS: dict[str, CompareConfig] = {
+    "smoke": dataclasses.replace(
+        QUICK,
+        preset="smoke",
+        arms=("bursty", "isolated-chunks"),
+        seeds=1,
+        updates=40,
+        report_every=20,
+        families=("dark-room",),
+        contexts=16,
+        train_levels=256,
+        levels=16,
+        width=32,
+        layers=1,
+    ),
+    "quick": QUICK,
+    "ladder": dataclasses.replace(
+        QUICK,
+        preset="ladder",
+        arms=(
+            "bursty",
+            "bursty-chunks",
+            "shuffled",
+            "nonbursty",
+            "isolated-chunks",
+            "isolated-chunks:1",
+            "single",
+        ),
+        updates=1600,
+        pool=4,
+        curve=8,
+    ),
+    "paper": dataclasses.replace(
+        QUICK,
+        preset="paper",
+        seeds=3,
+        updates=50_000,
+        report_every=100,
+        horizon=256,
+        slots=8,
+        contexts=64,
+        pool=10,
+        chunk=32,
+        train_levels=25_000,
+        width=768,
+        layers=12,
+        heads=12,
+        dtype="bfloat16",
+        remat=True,
+        learning_rate=1e-4,
+        warmup=1000,
+        demos=7,
+        levels=96,
+        episodes=5,
+    ),
+}
+COST = {
+    "smoke": "1 minute on two CPU cores",
+    "quick": "6-7 minutes on two CPU cores",
+    "ladder": "1 hour on two CPU cores",
+    "paper": "an accelerator: 100M parameters, 131,072 tokens an update, 50,000 updates a run",
+}
+
+
+def known_families() -> tuple[str, ...]:
+    """Names of the built-in families, read off their files (a test holds the two together)."""
+    spec = importlib.util.find_spec("envs")
+    assert spec and spec.origin
+    files = (Path(spec.origin).parent / "families").glob("[!_]*.py")
+    return tuple(sorted(file.stem.replace("_", "-") for file in files))
+
+
+def check(config: CompareConfig) -> None:
+    """Checks all that can be checked without JAX.
+
+    Raises:
+        ConfigError: the first mistake found.
+    """
+    _check_numbers(config)
+    _check_names(config)
+    count = len(config.families)
+    if config.contexts % count:
+        raise ConfigError(
+            f"contexts {config.contexts} cannot be shared equally by {count} families; "
+            f"use a multiple of {count}"
+        )
+    if config.demos >= config.slots:
+        raise ConfigError(
+            f"demos {config.demos}: a context of {config.slots} slots holds at most "
+            f"{config.slots - 1} demonstrations and the query; lower demos or raise slots"
+        )
+    chunks, rest = divmod(config.updates, config.report_every)
+    if rest or config.report_every % config.pool:
+        raise ConfigError(
+            f"updates {config.updates} must be a multiple of report_every {config.report_every}, "
+            f"and that a multiple of pool {config.pool}; change one of them"
+        )
+    if config.curve and chunks % config.curve:
+        raise ConfigError(
+            f"curve {config.curve} does not divide the {chunks} chunks of {config.report_every} "
+            "updates; use a divisor"
+        )
+    if config.levels % 16:
+        raise ConfigError(f"levels {config.levels} is not a multiple of 16; use 16, 32, 48 …")
+    for name in config.arms:
+        try:
+            arm = arms_lib.named(name, config.chunk)
+            pool = config.pool * config.contexts // count
+            arms_lib.check(arm, pool, config.slots, config.horizon)
+            arms_lib.check(arm, config.levels, config.slots, config.horizon)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+
+
+def _check_numbers(config: CompareConfig) -> None:
+    least = {
+        "seed": 0, "seeds": 1, "updates": 1, "report_every": 1, "curve": 0, "horizon": 1,
+        "chunk": 1, "slots": 1, "contexts": 1, "pool": 1, "symbols": 0, "train_levels": 1,
+        "zipf": 0, "width": 1, "layers": 1, "heads": 1, "warmup": 0, "weight_decay": 0,
+        "demos": 0, "levels": 1, "episodes": 1, "devices": 0, "runs_per_device": 1,
+    }  # fmt: skip
+    for field, low in least.items():
+        if not getattr(config, field) >= low:
+            raise ConfigError(f"{field} {getattr(config, field)}: use a number of {low} or more")
+    for field in ("stickiness", "margin"):
+        if not 0 <= getattr(config, field) < 1:
+            raise ConfigError(f"{field} {getattr(config, field)}: use a number from 0 up to 1")
+    if not 0 < config.learning_rate < 10:
+        raise ConfigError(f"learning_rate {config.learning_rate}: use a number above 0, as 0.003")
+    if config.width % config.heads or config.width // config.heads % 2:
+        raise ConfigError(
+            f"width {config.width} over {config.heads} heads: the depth of a head must be an even "
+            "whole number; change width or heads"
+        )
+    if config.dtype not in ("float32", "bfloat16"):
+        raise ConfigError(f"dtype {config.dtype!r}: use float32 or bfloat16")
+
+
+def _check_names(config: CompareConfig) -> None:
+    for field in ("arms", "families", "test_families", "readers"):
+        names = getattr(config, field)
+        if len(set(names)) < len(names):
+            raise ConfigError(f"{field} {' '.join(names)}: a name stands twice; give each once")
+    for field in ("arms", "families"):
+        if not getattr(config, field):
+            raise ConfigError(f"{field} is empty; give at least one")
+    check_families(config.families + config.test_families)
+    _known("reader", config.readers, ("hash-map", "nearest-neighbour"))
+    both = set(config.families) & set(config.test_families)
+    if both and not config.allow_overlap:
+        raise ConfigError(
+            f"{', '.join(sorted(both))} is trained on and held out at once; take it from one of "
+            "--families and --test-families, or say --allow-overlap"
+        )
+
+
+def check_families(names: tuple[str, ...]) -> None:
+    """Raises ConfigError for a family that is neither built in nor in a module that exists."""
+    for name in names:
+        if ":" not in name:
+            _known("family", (name,), known_families())
+            continue
+        module = name.partition(":")[0]
+        try:
+            found = importlib.util.find_spec(module)
+        except (ImportError, ValueError):
+            found = None
+        if found is None:
+            raise ConfigError(
+                f"family {name!r}: no module {module!r} on the Python path; run from its folder "
+                "or set PYTHONPATH"
+            )
+
+
+def _known(kind: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise ConfigError(f"unknown {kind} {name!r}; {hint}")
+
+
+def preset(name: str) -> CompareConfig:
+    """The config of a preset.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    _known("preset", (name,), tuple(PRESETS))
+    return PRESETS[name]

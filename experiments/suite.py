@@ -1,0 +1,138 @@
+"""The environments of an experiment behind one interface, and their level sets."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+
+import envs
+from agents.transformer import Interface
+from envs.core import Env
+from envs.levels import LevelSet, draw_levels, overlap
+from envs.wrappers import Scramble, Sticky, pad, wrap
+from experiments.config import CompareConfig, ConfigError
+
+TEST = "test"
+
+
+@dataclasses.dataclass(frozen=True)
+class Suite:
+    """Families behind a common interface.
+
+    Attributes:
+        train: name -> environment, wrappers included; trained on, tested on unseen levels.
+        held_out: name -> environment; tested on only.
+        interface: what a model reads and says.
+    """
+
+    train: dict[str, Env]
+    held_out: dict[str, Env]
+    interface: Interface
+
+
+@dataclasses.dataclass(frozen=True)
+class Sets:
+    """Level sets of one seed.
+
+    Attributes:
+        train: of each training family, in the suite's order.
+        test: one tuple of sets a family, as ``icl.evaluate`` takes them: seen and unseen levels
+            of the training families, then the held-out families.
+        names: (family, split) of every set in ``test``, in order.
+    """
+
+    train: tuple[LevelSet, ...]
+    test: tuple[tuple[LevelSet, ...], ...]
+    names: tuple[tuple[str, str], ...]
+
+
+def build(config: CompareConfig) -> Suite:
+    """The environments of a config.
+
+    Raises:
+        ConfigError: a family cannot be made, or the common interface is too small for one.
+    """
+    names = dict.fromkeys(config.families + config.test_families)
+    try:
+        inner = {n: envs.make(n, horizon=config.horizon, margin=config.margin) for n in names}
+        face = Interface(
+            fields=max(env.num_fields for env in inner.values()),
+            symbols=config.symbols or max(env.num_symbols for env in inner.values()) + 1,
+            actions=max(env.num_actions for env in inner.values()),
+        )
+
+        def behind(env: Env) -> Env:
+            common = pad(env, face.fields, face.symbols, face.actions)
+            scrambled = wrap(
+                Scramble,
+                common,
+                scramble_actions=config.scramble_actions,
+                scramble_symbols=config.scramble_symbols,
+            )
+            return wrap(Sticky, scrambled, stickiness=config.stickiness)
+
+        ready = {name: behind(env) for name, env in inner.items()}
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    return Suite(
+        train={name: ready[name] for name in config.families},
+        held_out={name: ready[name] for name in config.test_families},
+        interface=face,
+    )
+
+
+def draw(config: CompareConfig, suite: Suite, seed: int) -> Sets:
+    """The level sets of one seed. Families differ in key, so that like families share no level.
+
+    Raises:
+        ConfigError: a family has too few levels, or a train and a test set share one.
+    """
+    key = jax.random.fold_in(jax.random.key(seed), 2**30)
+    train, test, names = [], [], []
+    try:
+        for index, (name, env) in enumerate(suite.train.items()):
+            own = jax.random.fold_in(key, index)
+            seen = draw_levels(env, own, config.train_levels, split="train", zipf=config.zipf)
+            unseen = draw_levels(env, own, config.levels, split="test")
+            train.append(seen)
+            test.append((seen, unseen))
+            names += [(name, "seen-level"), (name, "unseen-level")]
+        for index, (name, env) in enumerate(suite.held_out.items()):
+            own = jax.random.fold_in(key, len(suite.train) + index)
+            test.append((draw_levels(env, own, config.levels, split="test"),))
+            names.append((name, "unseen-family"))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    refuse_overlap(tuple(train), tuple(test), tuple(names))
+    return Sets(tuple(train), tuple(test), tuple(names))
+
+
+def refuse_overlap(
+    train: tuple[LevelSet, ...],
+    test: tuple[tuple[LevelSet, ...], ...],
+    names: tuple[tuple[str, str], ...],
+) -> None:
+    """Makes sure that no level to be tested as unseen was trained on.
+
+    Raises:
+        ConfigError: two levels have the same fingerprint; both are named.
+    """
+    flat = [pool for family in test for pool in family]
+    for (name, split), pool in zip(names, flat, strict=True):
+        if split == "seen-level":
+            continue
+        for other in train:
+            if type(_innermost(other.env)) is not type(_innermost(pool.env)):
+                continue
+            for first, second in overlap(other, pool):
+                raise ConfigError(
+                    f"{name}: training level {first} and {split} level {second} are the same; "
+                    "draw test levels with split='test'"
+                )
+
+
+def _innermost(env: Env) -> Env:
+    while hasattr(env, "env"):
+        env = env.env  # type: ignore[attr-defined]
+    return env

@@ -1,0 +1,32 @@
+"""Checkpoints of parameters, by orbax."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+
+
+def save(path: Path, tree: Any) -> None:
+    """Writes a pytree of arrays to a new folder; orbax renames it into place once it is whole."""
+    import orbax.checkpoint as ocp  # imports in seconds: only who saves pays
+
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(path.absolute(), jax.device_get(tree), force=True)
+
+
+def restore(path: Path, like: Any) -> Any:
+    """Reads a checkpoint into the structure, shapes and dtypes of ``like``.
+
+    Raises:
+        FileNotFoundError: there is none at that path.
+        ValueError: its arrays have other shapes than ``like``.
+    """
+    import orbax.checkpoint as ocp
+
+    if not path.is_dir():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    form = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
+    with ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore(path.absolute(), form)
