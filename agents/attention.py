@@ -28,7 +28,9 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     """
     if jax.default_backend() == "gpu" and query.dtype in (jnp.bfloat16, jnp.float16):
         swap = [jnp.swapaxes(x, 1, 2) for x in (query, key, value)]
-        fused = jax.nn.dot_product_attention(*swap, scale=1.0, is_causal=True, implementation="cudnn")
+        fused = jax.nn.dot_product_attention(
+            *swap, scale=1.0, is_causal=True, implementation="cudnn"
+        )
         return jnp.swapaxes(fused, 1, 2)
     length = query.shape[2]
     blocks = []

@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from envs.core import static
-
 
 class Reader(struct.PyTreeNode):
     """Looks an observation up among the demonstrated ones.
@@ -20,7 +18,7 @@ class Reader(struct.PyTreeNode):
             leaves it to chance.
     """
 
-    nearest: bool = static(False)
+    nearest: bool | jax.Array = False
 
     def logits(
         self,
@@ -40,7 +38,7 @@ class Reader(struct.PyTreeNode):
             num_actions: A.
         """
         equal = (seen == observation).sum(-1)
-        usable = valid if self.nearest else valid & (equal == observation.shape[-1])
+        usable = valid & (jnp.asarray(self.nearest) | (equal == observation.shape[-1]))
         rank = equal * seen.shape[0] + jnp.arange(seen.shape[0])
         best = jnp.argmax(jnp.where(usable, rank, -1))
         other = jnp.arange(num_actions) != action[best]

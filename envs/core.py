@@ -202,9 +202,7 @@ def begin(env: Env, key: jax.Array, level: Level) -> Episode:
     )
 
 
-def advance(
-    env: Env, key: jax.Array, level: Level, episode: Episode, action: jax.Array
-) -> Episode:
+def advance(env: Env, key: jax.Array, level: Level, episode: Episode, action: jax.Array) -> Episode:
     """One step of an episode; the key is consumed. A finished episode stays as it is and pays 0."""
     over = episode.timestep.last
     outcome = env.step(key, level, episode.state, action)

@@ -99,7 +99,9 @@ def draw_levels(
             draws bring nothing new, or after 2²⁶).
     """
     if not env.num_states:
-        raise ValueError(f"{type(env).__name__} cannot be enumerated; its levels cannot be admitted")
+        raise ValueError(
+            f"{type(env).__name__} cannot be enumerated; its levels cannot be admitted"
+        )
     ids, prints, references = np.zeros(0, np.uint32), np.zeros((0, 2), np.uint32), []
     first = 0
     while ids.size < count:

@@ -95,9 +95,7 @@ def _parse(kind: type[Config], command: str, arguments: list[str], default: Any 
     loud = io.StringIO()
     try:
         with contextlib.redirect_stderr(loud):
-            return tyro.cli(
-                kind, prog=f"levelburst {command}", args=arguments, default=default
-            )
+            return tyro.cli(kind, prog=f"levelburst {command}", args=arguments, default=default)
     except SystemExit as stop:
         if not stop.code:
             raise

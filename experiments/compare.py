@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -20,8 +21,9 @@ from experiments.folder import RunFolder, environment
 from experiments.progress import Progress
 from icl import arms as arms_lib
 from icl import checkpoint, parallel
-from icl.actor import ModelActor, ReaderActor
+from icl.actor import Actor, ModelActor, ReaderActor
 from icl.arms import Arm
+from icl.demonstrations import show
 from icl.evaluate import EvaluateConfig, evaluate
 from icl.train import Numbers, Program, Run, TrainConfig, TrainState, initial
 
@@ -79,38 +81,44 @@ class Comparison:
         return Run(self.arm(cell[0]), numbers, self.levels(cell[1]).train)
 
     # Compiled programs, one for all arms of a form. ----------------------------------------
-    def _trainer(self) -> Callable[..., Any]:
+    def model(self, parameters: Any) -> ModelActor:
+        """The trained transformer as an actor."""
+        return ModelActor(parameters, self.program.graph)
+
+    def trainer(self) -> Callable[..., Any]:
+        """The compiled training of a wave for one chunk: (states, runs) -> (states, metrics)."""
         pools = self.config.report_every // self.config.pool
         return parallel.side_by_side(
             lambda state, run: self.program.chunk(state, run, pools), self.wave, donate=0
         )
 
-    def _tester(self, reader: str | None = None) -> Callable[..., Any]:
+    @functools.cached_property
+    def _shower(self) -> Callable[..., Any]:
+        sizes = {"count": self.config.levels, "demos": self.config.demos}
+        return parallel.side_by_side(
+            lambda key, arm, families: show(key, arm, families, **sizes), self.wave
+        )
+
+    def tester(self, act: Callable[[Any], Actor]) -> Callable[..., Any]:
+        """A compiled test of the actor that ``act`` makes of what is stacked for each run."""
         c = self.config
         shapes = EvaluateConfig(levels=c.levels, episodes=c.episodes, demos=c.demos)
+        return parallel.side_by_side(
+            lambda mind, key, families, shown: evaluate(act(mind), shapes, key, families, shown),
+            self.wave,
+        )
 
-        def test(parameters, key, arm, families):
-            actor = (
-                ReaderActor(READERS[reader], self.suite.interface.actions)
-                if reader
-                else ModelActor(parameters, self.program.graph)
-            )
-            return evaluate(actor, shapes, key, arm, families)
-
-        return parallel.side_by_side(test, self.wave)
-
-    def test(self, tester: Callable[..., Any], cells: list[Cell], parameters: Any) -> list[Any]:
+    def test(self, tester: Callable[..., Any], cells: list[Cell], minds: Any) -> list[Any]:
         """One tuple of Results (NumPy), set by set, a cell. The key is the seed's: all arms of a
         seed meet the same levels, demonstrations and dice."""
-        keys = [jax.random.fold_in(jax.random.key(seed), 2**29) for _, seed in cells]
-        played = tester(
-            parameters,
-            parallel.stack(keys),
-            parallel.stack([dataclasses.replace(self.arm(arm), alone=False) for arm, _ in cells]),
-            parallel.stack([self.levels(seed).test for _, seed in cells]),
+        base = [jax.random.fold_in(jax.random.key(seed), 2**29) for _, seed in cells]
+        show_keys, play_keys = (
+            parallel.stack([jax.random.fold_in(key, i) for key in base]) for i in range(2)
         )
-        each = parallel.unstack(jax.device_get(played))
-        return [[result for family in one for result in family] for one in each]
+        rules = [dataclasses.replace(self.arm(arm), alone=False) for arm, _ in cells]
+        families = parallel.stack([self.levels(seed).test for _, seed in cells])
+        shown = self._shower(show_keys, parallel.stack(rules), families)
+        return parallel.unstack(jax.device_get(tester(minds, play_keys, families, shown)))
 
     def rows(self, cell: Cell, results: list[Any]) -> list[results_lib.Row]:
         """The rows of one cell; an arm whose contexts have no slots is shown whole ones only."""
@@ -138,17 +146,12 @@ def run(config: CompareConfig, folder: RunFolder, progress: Progress) -> dict[st
     job = Comparison(config, folder)
     started = time.perf_counter()
     todo = [cell for cell in job.cells if not folder.finished(*cell)]
-    chunks = config.updates // config.report_every
     with progress.task("training", len(todo) * config.updates, "updates") as bar:
-        trainer, tester = job._trainer(), job._tester()
+        trainer, tester = job.trainer(), job.tester(job.model)
         for wave in job.waves(todo):
             bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
-            _train_wave(job, wave, trainer, tester, chunks, bar)
-    for reader in config.readers:
-        if all(folder.finished(reader, seed) for seed in job.seeds):
-            continue
-        progress.say(f"reading the context back: {reader}")
-        _read(job, reader)
+            _train_wave(job, wave, trainer, tester, bar)
+    _read(job, progress)
     return _finish(job, time.perf_counter() - started)
 
 
@@ -157,7 +160,6 @@ def _train_wave(
     wave: list[Cell],
     trainer: Callable[..., Any],
     tester: Callable[..., Any],
-    chunks: int,
     bar: Any,
 ) -> None:
     """Trains and tests a wave; a short one is filled up with its last cell, reported once."""
@@ -165,6 +167,7 @@ def _train_wave(
     padded = wave + [wave[-1]] * (job.wave - len(wave))
     states = parallel.stack([job._initial(seed)[1] for _, seed in padded])
     runs = parallel.stack([job._run(cell) for cell in padded])
+    chunks = config.updates // config.report_every
     every = chunks // config.curve if config.curve else 0
     pending, lines, clock = None, [], time.perf_counter()
     for chunk in range(1, chunks + 1):
@@ -214,6 +217,8 @@ def _hear(
                 "accuracy": float(metrics.accuracy[index].mean()),
                 "gradient": float(metrics.gradient[index].mean()),
                 "tokens_per_second": float(metrics.tokens[index].sum() / (now - clock)),
+                "longest_row": float(metrics.longest[index].max()),
+                "whole_cells": float(metrics.whole[index].mean()),
             }
         )
     bar.advance(len(wave) * config.report_every)
@@ -229,14 +234,22 @@ def _curve(job: Comparison, cell: Cell, update: int, result: list[Any]) -> list[
     ]
 
 
-def _read(job: Comparison, reader: str) -> None:
-    """Tests a reader on the demonstrations that the arms were shown."""
-    tester = job._tester(reader)
-    for first in range(0, len(job.seeds), job.wave):
-        seeds = job.seeds[first : first + job.wave]
-        cells = [("bursty", seed) for seed in seeds + [seeds[-1]] * (job.wave - len(seeds))]
-        nothing = parallel.stack([np.zeros(())] * job.wave)
-        for seed, result in zip(seeds, job.test(tester, cells, nothing)):
+def _read(job: Comparison, progress: Progress) -> None:
+    """Tests the readers on the demonstrations that the arms were shown."""
+    config, folder = job.config, job.folder
+    cells = [(reader, seed) for seed in job.seeds for reader in config.readers]
+    todo = [cell for cell in cells if not folder.finished(*cell)]
+    if not todo:
+        return
+    progress.say(f"reading the context back: {', '.join(config.readers)}")
+    actions = job.suite.interface.actions
+    tester = job.tester(lambda reader: ReaderActor(reader, actions))
+    for first in range(0, len(todo), job.wave):
+        wave = todo[first : first + job.wave]
+        padded = wave + [wave[-1]] * (job.wave - len(wave))
+        readers = parallel.stack([READERS[reader] for reader, _ in padded])
+        tested = job.test(tester, [("bursty", seed) for _, seed in padded], readers)
+        for (reader, seed), result in zip(wave, tested, strict=False):
             head = {"arm": reader, "chunk": None, "p_b": None, "seed": seed}
             rows = results_lib.rows_of(
                 head,
@@ -245,7 +258,7 @@ def _read(job: Comparison, reader: str) -> None:
                 demonstrations=("whole",),
                 actings=("sampled",),
             )
-            job.folder.write(f"cells/{job.folder.cell(reader, seed)}.json", rows)
+            folder.write(f"cells/{folder.cell(reader, seed)}.json", rows)
 
 
 def _finish(job: Comparison, seconds: float) -> dict[str, Any]:
@@ -295,7 +308,7 @@ def evaluate_again(
     if not cells:
         raise ConfigError(f"no finished cell in {folder.path}; go on with levelburst resume")
     like = job._initial(0)[1].parameters
-    tester, rows = job._tester(), []
+    tester, rows = job.tester(job.model), []
     with progress.task("testing", len(cells), "cells") as bar:
         for wave in job.waves(cells):
             padded = wave + [wave[-1]] * (job.wave - len(wave))

@@ -79,7 +79,7 @@ class CompareConfig:
     """Activations: float32 or bfloat16."""
     remat: bool = False
     """Recompute blocks in the backward pass to save memory."""
-    learning_rate: float = 6e-3
+    learning_rate: float = 1e-2
     """Peak of the schedule: linear warm-up, then a cosine down to a tenth."""
     warmup: int = 50
     """Updates of the warm-up."""

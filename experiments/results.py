@@ -114,7 +114,9 @@ def _main(rows: Sequence[Row], arms: list[str]) -> list[dict[str, Any]]:
     if unseen.get("bursty"):
         one = _over_seeds(unseen["bursty"])
         made.append(
-            _verdict("bursty one-shot score on unseen levels is at least 0.4", one, one.estimate >= 0.4)
+            _verdict(
+                "bursty one-shot score on unseen levels is at least 0.4", one, one.estimate >= 0.4
+            )
         )
         if unseen.get("isolated-chunks"):
             lead = _difference(unseen["bursty"], unseen["isolated-chunks"])
@@ -142,7 +144,9 @@ def _main(rows: Sequence[Row], arms: list[str]) -> list[dict[str, Any]]:
         made += [
             _verdict("bursty one-shot score on the unseen family is above 0", one, one.low > 0),
             _verdict(
-                "bursty one-shot is above its own zero-shot on the unseen family", gain, gain.low > 0
+                "bursty one-shot is above its own zero-shot on the unseen family",
+                gain,
+                gain.low > 0,
             ),
         ]
     made += [
@@ -182,7 +186,10 @@ def _speed(curves: Sequence[Row], arms: list[str]) -> list[dict[str, Any]]:
                 times.setdefault(arm, {})[seed] = reached
     made = []
     for slow in ("bursty-chunks", "shuffled"):
-        if len(times.get("bursty", {})) > 1 and times["bursty"].keys() == times.get(slow, {}).keys():
+        if (
+            len(times.get("bursty", {})) > 1
+            and times["bursty"].keys() == times.get(slow, {}).keys()
+        ):
             later = _difference(times[slow], times["bursty"])
             claim = f"{slow} needs more updates than bursty to a one-shot score of 0.3"
             made.append(_verdict(claim, later, later.low > 0))

@@ -19,7 +19,6 @@ from agents.tokens import Steps, Tokens, tokens_of
 from envs.rollout import Trajectories
 from icl.arms import WHOLE, Arm
 
-
 jax.tree_util.register_dataclass(
     Arm,
     data_fields=["chunk", "burstiness", "sharing", "shuffled"],
@@ -87,9 +86,17 @@ def arrange(
     return _pack(groups, source.reshape(flat), query.reshape(flat), slots)
 
 
-def _deal(
-    key: jax.Array, arm: Arm, query_slot: jax.Array, shape: tuple[int, int, int]
-) -> jax.Array:
+def whole_share(context: Context, arm: Arm, horizon: int) -> jax.Array:
+    """float32[]: the share of the cells (of an arm that is not ``alone``, the query's cut like the
+    others) that hold a whole trajectory; 1 where cells are trajectories."""
+    chunk = jnp.where(jnp.asarray(arm.chunk) == WHOLE, horizon, arm.chunk)
+    time = context.source % horizon
+    ended = context.steps.terminated | (time == horizon - 1)
+    cells = context.valid & (time % chunk == 0)
+    return (context.valid & ended & (time < chunk)).sum() / jnp.maximum(cells.sum(), 1)
+
+
+def _deal(key: jax.Array, arm: Arm, query_slot: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """int32[n, E - 1, T]: the source of every step of the slots that are not the query's.
 
     Cell h of a context (h counts the cells of its E - 1 other slots in order) stays at home or

@@ -17,7 +17,7 @@ from agents.transformer import Interface, ModelConfig, Parameters, define
 from envs.levels import LevelSet
 from envs.rollout import rollout
 from icl.arms import Arm
-from icl.contexts import Context, arrange
+from icl.contexts import Context, arrange, whole_share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,12 +88,16 @@ class Metrics(struct.PyTreeNode):
         accuracy: share of them whose most probable action was the chosen one.
         gradient: global norm before clipping.
         tokens: valid positions of the batch.
+        longest: valid positions of its longest row.
+        whole: share of its cells that hold a whole trajectory.
     """
 
     loss: jax.Array
     accuracy: jax.Array
     gradient: jax.Array
     tokens: jax.Array
+    longest: jax.Array
+    whole: jax.Array
 
 
 class Run(struct.PyTreeNode):
@@ -139,18 +143,16 @@ class Program:
         right = (logits.argmax(-1) == label) & wanted
         return (entropy * wanted).sum() / count, right.sum() / count
 
-    def update(
-        self, state: TrainState, numbers: Numbers, context: Context
-    ) -> tuple[TrainState, Metrics]:
+    def update(self, state: TrainState, run: Run, context: Context) -> tuple[TrainState, Metrics]:
         """One pure update on contexts Context[B, P]."""
         (loss, accuracy), gradient = jax.value_and_grad(self.loss, has_aux=True)(
             state.parameters, context
         )
         direction, moments = self.optimiser().update(gradient, state.moments)
-        rate = numbers.schedule(state.step)
+        rate = run.numbers.schedule(state.step)
 
         def move(old: jax.Array, step: jax.Array) -> jax.Array:
-            decay = numbers.weight_decay if old.ndim > 1 else 0.0
+            decay = run.numbers.weight_decay if old.ndim > 1 else 0.0
             return old - rate * (step + decay * old)
 
         state = TrainState(
@@ -159,8 +161,15 @@ class Program:
             step=state.step + 1,
             key=state.key,
         )
-        tokens = context.valid.sum().astype(jnp.float32)
-        return state, Metrics(loss, accuracy, optax.global_norm(gradient), tokens)
+        lengths = context.slot[:, -1].astype(jnp.float32)
+        return state, Metrics(
+            loss=loss,
+            accuracy=accuracy,
+            gradient=optax.global_norm(gradient),
+            tokens=lengths.sum(),
+            longest=lengths.max(),
+            whole=whole_share(context, run.arm, run.levels[0].env.horizon),
+        )
 
     def contexts(self, key: jax.Array, run: Run) -> Context:
         """The contexts of one pool, Context[U, B, P] for U updates: every family's share is
@@ -193,7 +202,7 @@ class Program:
 
         def one_pool(state: TrainState, _):
             context = self.contexts(jax.random.fold_in(state.key, state.step), run)
-            return jax.lax.scan(lambda s, c: self.update(s, run.numbers, c), state, context)
+            return jax.lax.scan(lambda s, c: self.update(s, run, c), state, context)
 
         state, metrics = jax.lax.scan(one_pool, state, length=pools)
         return state, jax.tree.map(lambda x: x.ravel(), metrics)
@@ -205,5 +214,3 @@ def initial(config: ModelConfig, interface: Interface, key: jax.Array, program: 
     made = Program(graph, program)
     moments = made.optimiser().init(parameters)
     return made, TrainState(parameters, moments, jnp.int32(0), key)
-
-
