@@ -1,0 +1,1 @@
+"""Who acts: policies, readers of the context, the transformer."""

@@ -44,7 +44,7 @@ class LevelSet(struct.PyTreeNode):
     references: jax.Array
     zipf: jax.Array
 
-    def level(self, index: jax.Array) -> Level:
+    def level(self, index: int | jax.Array) -> Level:
         """The level with an index int32[] in [0, n)."""
         return self.env.level(jax.random.fold_in(self.key, self.ids[index]))
 
@@ -61,9 +61,9 @@ class LevelSet(struct.PyTreeNode):
         return jax.lax.top_k(weight + noise, count)[1].astype(jnp.int32)
 
 
-def bucket(fingerprint: jax.Array) -> jax.Array:
+def bucket(fingerprint: jax.Array | np.ndarray) -> jax.Array:
     """int32[...]: the bucket of a fingerprint uint32[..., 2]."""
-    return (fingerprint[..., 1] % BUCKETS).astype(jnp.int32)
+    return (jnp.asarray(fingerprint)[..., 1] % BUCKETS).astype(jnp.int32)
 
 
 @functools.partial(jax.jit, static_argnames="count")

@@ -1,0 +1,1 @@
+"""What a person runs: configs, the comparison, its report, the command line."""

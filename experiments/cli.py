@@ -223,8 +223,8 @@ def _load(path: Path) -> tuple[CompareConfig, Any]:
 
     folder = RunFolder.open(path)
     stored = folder.read("config.json")
-    fields = {field.name: field for field in dataclasses.fields(CompareConfig)}
-    values = {
+    fields = {field.name for field in dataclasses.fields(CompareConfig)}
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
         for name, value in stored.items()
         if name in fields
@@ -261,7 +261,7 @@ def _quiet_jax() -> None:
     import jax
 
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    if not jax.config.jax_compilation_cache_dir:
+    if not jax.config.values.get("jax_compilation_cache_dir"):
         jax.config.update("jax_compilation_cache_dir", str(home / "levelburst" / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 

@@ -217,6 +217,7 @@ def _hear(
                 "accuracy": float(metrics.accuracy[index].mean()),
                 "gradient": float(metrics.gradient[index].mean()),
                 "tokens_per_second": float(metrics.tokens[index].sum() / (now - clock)),
+                "mean_row": float(metrics.tokens[index].mean() / metrics.rows[index].mean()),
                 "longest_row": float(metrics.longest[index].max()),
                 "whole_cells": float(metrics.whole[index].mean()),
             }
@@ -278,7 +279,7 @@ def _finish(job: Comparison, seconds: float) -> dict[str, Any]:
         "schema": 1,
         "config": folder.read("config.json"),
         "environment": environment(jax.devices()) | {"seconds": round(seconds, 1)},
-        "arms": {arm: _deal(config, arm) for arm in config.arms},
+        "arms": {arm: _deal(config, arm, lines) for arm in config.arms},
         "rows": rows,
         "verdicts": results_lib.verdicts_of(rows, curves),
     }
@@ -286,13 +287,23 @@ def _finish(job: Comparison, seconds: float) -> dict[str, Any]:
     return found
 
 
-def _deal(config: CompareConfig, name: str) -> dict[str, Any]:
-    """What an arm made of its pool: realised burstiness, multiplicity, row length."""
+def _deal(config: CompareConfig, name: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
+    """What an arm made of its pool: what was asked of it, and what was measured in training."""
     arm = arms_lib.named(name, config.chunk)
     pool = config.pool * config.contexts // len(config.families)
-    deal = arms_lib.check(arm, pool, config.slots, config.horizon)
-    length = config.horizon * (1 if arm.alone else config.slots)
-    return dataclasses.asdict(deal) | {"pool_levels": pool, "row_length": length}
+    own = [line for line in lines if line["kind"] == "train" and line["arm"] == name]
+    measured = {
+        field: float(np.mean([line[field] for line in own]))
+        for field in ("mean_row", "longest_row", "whole_cells", "tokens_per_second")
+    }
+    note = "its contexts end after one trajectory: k >= 1 lies outside its training"
+    return {
+        **dataclasses.asdict(arms_lib.check(arm, pool, config.slots, config.horizon)),
+        "pool_levels": pool,
+        "positions": config.horizon * (1 if arm.alone else config.slots),
+        **measured,
+        "note": note if arm.alone else "",
+    }
 
 
 def evaluate_again(

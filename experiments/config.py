@@ -136,6 +136,7 @@ PRESETS: dict[str, CompareConfig] = {
             "single",
         ),
         updates=1600,
+        report_every=40,
         pool=4,
         curve=8,
     ),

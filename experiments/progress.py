@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 
@@ -18,7 +18,8 @@ class Bar:
         self.owner, self.name, self.total, self.unit = owner, name, total, unit
         self.done, self.started, self.told = 0, time.perf_counter(), 0.0
         self.label = name
-        self.live = None
+        self.live: RichProgress | None = None
+        self.task: TaskID = TaskID(0)
 
     def say(self, label: str) -> None:
         """Shows what is under way."""
@@ -50,7 +51,7 @@ class Progress:
 
     def say(self, line: str) -> None:
         """One line."""
-        self.console.print(line, markup=False, highlight=False)
+        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def task(self, name: str, total: int, unit: str) -> Iterator[Bar]:

@@ -185,12 +185,10 @@ def _speed(curves: Sequence[Row], arms: list[str]) -> list[dict[str, Any]]:
             if reached is not None:
                 times.setdefault(arm, {})[seed] = reached
     made = []
+    fast = times.get("bursty", {})
     for slow in ("bursty-chunks", "shuffled"):
-        if (
-            len(times.get("bursty", {})) > 1
-            and times["bursty"].keys() == times.get(slow, {}).keys()
-        ):
-            later = _difference(times[slow], times["bursty"])
+        if len(fast) > 1 and fast.keys() == times.get(slow, {}).keys():
+            later = _difference(times[slow], fast)
             claim = f"{slow} needs more updates than bursty to a one-shot score of 0.3"
             made.append(_verdict(claim, later, later.low > 0))
     return made

@@ -1,0 +1,1 @@
+"""Learning from context: arms, training, evaluation, statistics."""

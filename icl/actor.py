@@ -18,7 +18,7 @@ from icl.contexts import Context
 class Actor(Protocol):
     """Something that acts from a context: the transformer or a reader."""
 
-    def read(self, contexts: Context, lengths: jax.Array, steps: int) -> Any:
+    def read(self, contexts: Context, lengths: jax.Array) -> Any:
         """The memory of rows [C, N] on contexts [C], of which each sees lengths int32[C, N]."""
         ...
 
@@ -42,17 +42,20 @@ class ModelActor(struct.PyTreeNode):
     parameters: Parameters
     graph: nnx.GraphDef = static(None)
 
-    def read(self, contexts: Context, lengths: jax.Array, steps: int) -> Any:
+    def read(self, contexts: Context, lengths: jax.Array) -> Any:
+        """Prefills the contexts once; the memory is (prefix, lengths, own cache)."""
         model = nnx.merge(self.graph, self.parameters)
         own = model.empty(*lengths.shape, 0)
         return model.prefill(contexts.tokens), lengths, own
 
     def grow(self, memory: Any, steps: int) -> Any:
+        """Pads the own caches by ``steps`` positions."""
         prefix, lengths, own = memory
         widths = ((0, 0), (0, 0), (0, 0), (0, steps), (0, 0))
         return prefix, lengths, jax.tree.map(lambda x: jnp.pad(x, widths), own)
 
     def logits(self, memory: Any, tokens: Tokens, time: jax.Array) -> tuple[jax.Array, Any]:
+        """One cached step of the model."""
         prefix, lengths, own = memory
         model = nnx.merge(self.graph, self.parameters)
         logits, own = model.decode(tokens, prefix, lengths, own, time)
@@ -70,13 +73,17 @@ class ReaderActor(struct.PyTreeNode):
     reader: Reader
     num_actions: int = static(0)
 
-    def read(self, contexts: Context, lengths: jax.Array, steps: int) -> Any:
+    def read(self, contexts: Context, lengths: jax.Array) -> Any:
+        """The memory is what can be looked up."""
         return contexts.steps.observation, contexts.steps.action, lengths
 
     def grow(self, memory: Any, steps: int) -> Any:
+        """A reader does not remember its own episode."""
         return memory
 
     def logits(self, memory: Any, tokens: Tokens, time: jax.Array) -> tuple[jax.Array, Any]:
+        """What is read, as logits."""
+
         def row(observation, seen, action, length):
             valid = jnp.arange(seen.shape[0]) < length
             return self.reader.logits(observation, seen, action, valid, self.num_actions)

@@ -66,7 +66,7 @@ def play(
     first = observe(episodes)
     previous = _last_shown(contexts, lengths)
     tokens = previous.replace(observation=first.observation, start=jnp.ones_like(previous.start))
-    memory = actor.read(contexts, lengths, horizon)
+    memory = actor.read(contexts, lengths)
     zeros = jnp.zeros(lengths.shape)
     carry = (episodes, tokens, memory, zeros, zeros.astype(bool))
 

@@ -1,4 +1,4 @@
-"""Intervals over seeds. Levels and episodes are averaged within a seed; seeds are the replication."""
+"""Intervals over seeds: levels and episodes are averaged within, seeds are the replication."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Interval:
     seeds: int
 
 
-def interval(values: Sequence[float], level: float = 0.95) -> Interval:
+def interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval:
     """The mean of one value a seed, with a t interval (a percentile bootstrap under-covers at few
     seeds).
 

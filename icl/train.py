@@ -87,14 +87,16 @@ class Metrics(struct.PyTreeNode):
         loss: mean cross-entropy in nats over the actions trained on.
         accuracy: share of them whose most probable action was the chosen one.
         gradient: global norm before clipping.
-        tokens: valid positions of the batch.
-        longest: valid positions of its longest row.
+        rows: contexts of the batch.
+        tokens: their valid positions.
+        longest: valid positions of the longest.
         whole: share of its cells that hold a whole trajectory.
     """
 
     loss: jax.Array
     accuracy: jax.Array
     gradient: jax.Array
+    rows: jax.Array
     tokens: jax.Array
     longest: jax.Array
     whole: jax.Array
@@ -166,6 +168,7 @@ class Program:
             loss=loss,
             accuracy=accuracy,
             gradient=optax.global_norm(gradient),
+            rows=jnp.float32(lengths.size),
             tokens=lengths.sum(),
             longest=lengths.max(),
             whole=whole_share(context, run.arm, run.levels[0].env.horizon),
