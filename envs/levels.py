@@ -23,6 +23,7 @@ from envs.oracle import optimal_return, random_return
 Split = Literal["train", "test", "all"]
 BUCKETS = 8  # of which one holds the test levels
 BLOCK = 1024  # draws looked at together
+PATIENCE = 16  # blocks in a row without a new level before the search gives up
 
 
 class LevelSet(struct.PyTreeNode):
@@ -95,15 +96,15 @@ def draw_levels(
         zipf: exponent of the sampling weights.
 
     Raises:
-        ValueError: the family does not have that many (the search is bounded: it stops when 1,024
-            draws bring nothing new, or after 2²⁶).
+        ValueError: the family does not have that many (the search is bounded: it stops when
+            ``PATIENCE`` blocks of draws in a row bring nothing new, or after 2²⁶ draws).
     """
     if not env.num_states:
         raise ValueError(
             f"{type(env).__name__} cannot be enumerated; its levels cannot be admitted"
         )
     ids, prints, references = np.zeros(0, np.uint32), np.zeros((0, 2), np.uint32), []
-    first = 0
+    first = dry = 0
     while ids.size < count:
         drawn, values, admitted = map(np.asarray, _draw(env, key, jnp.uint32(first), count=BLOCK))
         if split != "all":
@@ -116,8 +117,8 @@ def draw_levels(
         prints = np.concatenate([prints, drawn[fresh]])
         references.append(values[fresh])
         first += BLOCK
-        dry = not fresh.size
-        if dry or first >= 2**26:
+        dry = 0 if fresh.size else dry + 1
+        if dry == PATIENCE or first >= 2**26:
             raise ValueError(
                 f"{type(env).__name__} has too few {split} levels: {count} asked for, {ids.size} "
                 f"found in {first} draws; ask for fewer, or raise size or lower margin"

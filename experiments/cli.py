@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, TypeVar
 
-from experiments.config import COST, CompareConfig, ConfigError, check, preset
+from experiments.config import COST, CompareConfig, ConfigError, check, preset, refuse_on_cpu
 
 Config = TypeVar("Config")
 
@@ -117,7 +117,8 @@ def _compare(arguments: list[str]) -> int:
 
     path = Path(config.out or _fresh(Path("runs"), f"compare-{config.preset}"))
     print(f"levelburst compare, preset {config.preset}: {COST[config.preset]}; run folder {path}")
-    _prepare_jax(config)
+    if _prepare_jax(config) == "cpu":
+        refuse_on_cpu(config)
     from experiments import suite as suite_lib
 
     suite_lib.build(config)  # may still find a mistake
@@ -247,13 +248,14 @@ def _fresh(parent: Path, name: str) -> Path:
     return path
 
 
-def _prepare_jax(config: CompareConfig) -> None:
-    """One CPU device a core, and compiled programs kept between runs."""
+def _prepare_jax(config: CompareConfig) -> str:
+    """One CPU device a core, and compiled programs kept between runs; returns the backend."""
     _quiet_jax()
     import jax
 
     cells = len(config.arms) * config.seeds
     jax.config.update("jax_num_cpu_devices", min(config.devices or os.cpu_count() or 1, cells))
+    return jax.default_backend()
 
 
 def _quiet_jax() -> None:

@@ -165,11 +165,32 @@ PRESETS: dict[str, CompareConfig] = {
     ),
 }
 COST = {
-    "smoke": "1 minute on two CPU cores",
-    "quick": "6-7 minutes on two CPU cores",
+    "smoke": "half a minute on two CPU cores",
+    "quick": "8 minutes on two CPU cores",
     "ladder": "1 hour on two CPU cores",
-    "paper": "an accelerator: 100M parameters, 131,072 tokens an update, 50,000 updates a run",
+    "paper": "needs an accelerator",
 }
+CPU_LIMIT = 1e17  # floating-point operations; days on a CPU
+
+
+def operations(config: CompareConfig) -> float:
+    """Floating-point operations of all training runs: 6 for each parameter of the blocks and
+    token, and 12 * width for each pair of positions that attention multiplies in a layer."""
+    length = config.slots * config.horizon
+    tokens = config.contexts * length * config.updates * len(config.arms) * config.seeds
+    blocks = 12 * config.width**2 * config.layers
+    return tokens * (6.0 * blocks + 6.0 * config.width * config.layers * length)
+
+
+def refuse_on_cpu(config: CompareConfig) -> None:
+    """Raises ConfigError where a CPU would need days."""
+    need = operations(config)
+    if need > CPU_LIMIT:
+        raise ConfigError(
+            f"preset {config.preset} trains with about {need:.0e} floating-point operations, at "
+            f"1e14 a second about {need / 3.6e17:.0f} hours of one accelerator; this machine has "
+            "a CPU only: try --preset ladder, or lower --width, --layers or --updates"
+        )
 
 
 def known_families() -> tuple[str, ...]:

@@ -35,7 +35,7 @@ COLOURS = {
     "bursty-chunks": "#009E73",
     "shuffled": "#56B4E9",
     "isolated-chunks": "#D55E00",
-    "isolated-chunks/c1": "#CC79A7",
+    "isolated-chunks:1": "#CC79A7",
     "nonbursty": "#E69F00",
     "single": INK,
 }

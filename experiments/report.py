@@ -24,7 +24,7 @@ ARMS = {
     "bursty": "whole trajectories of the query's level",
     "bursty-chunks": "chunks of trajectories of the query's level",
     "isolated-chunks": "chunks of trajectories of other levels, pairwise different",
-    "isolated-chunks/c1": "single steps of trajectories of other levels",
+    "isolated-chunks:1": "single steps of trajectories of other levels",
     "nonbursty": "whole trajectories of other levels of the family",
     "shuffled": "single steps of the query's level, out of order",
     "single": "no context: each trajectory alone; one with demonstrations is new to it",
