@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
+import textwrap
 
 import jax
 
@@ -17,9 +19,12 @@ def catalogue(names: tuple[str, ...]) -> str:
 
 def _entry(name: str, count: int = 256) -> str:
     env = envs.make(name)
-    words = (inspect.getdoc(type(env)) or "").splitlines()
+    about = (inspect.getdoc(type(env)) or "").split("\n\n")[0].replace("\n", " ")
+    own = [f for f in dataclasses.fields(env) if f.name not in ("horizon", "margin")]
     lines = [
-        f"{name}  {words[0] if words else ''}",
+        f"{name}",
+        *textwrap.wrap(about, 96, initial_indent="  ", subsequent_indent="  "),
+        f"  fields       {', '.join(f'{f.name} {getattr(env, f.name)}' for f in own)}",
         f"  observation  int32[{env.num_fields}], symbols 0 … {env.num_symbols - 1}",
         f"  actions      int32[], 0 … {env.num_actions - 1}",
         f"  horizon      {env.horizon}",

@@ -138,7 +138,7 @@ PRESETS: dict[str, CompareConfig] = {
         updates=1600,
         report_every=40,
         pool=4,
-        curve=8,
+        curve=10,
     ),
     "paper": dataclasses.replace(
         QUICK,

@@ -35,7 +35,7 @@ class EvaluateConfig:
     levels: int = 128
     episodes: int = 1
     demos: int = 3
-    block: int = 16
+    block: int = 8
 
 
 class Result(struct.PyTreeNode):

@@ -1,0 +1,289 @@
+"""Contracts 7, 10 and 11 over every registered family, bare and behind the wrappers."""
+
+import inspect
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import envs
+from agents.policy import Mixture
+from envs.core import Env, Episode, advance, begin
+from tests.envs.worlds import LEVELS, behind, raw_levels, same
+
+COUNT, WALKS, AFTER = 32, 4, 3  # levels, episodes of each, steps beyond the horizon
+SAMPLES = 4  # transitions compared between jit, eager, vmap and loop
+
+RESET = jax.jit(lambda env, key, level: env.reset(key, level))
+STEP = jax.jit(lambda env, key, level, state, action: env.step(key, level, state, action))
+OBSERVE = jax.jit(lambda env, level, state: env.observe(level, state))
+TABULATE = jax.jit(lambda env, level: env.tabulate(level))
+FINGERPRINT = jax.jit(lambda env, level: env.fingerprint(level))
+
+
+@jax.jit
+def walk(env: Env, key: jax.Array, levels: Any) -> tuple[jax.Array, Episode]:
+    """Actions [L, W, T + AFTER] and episodes [L, W, T + AFTER + 1] of half-optimal play."""
+    policy = Mixture(epsilon=0.4)
+
+    def one(key, level, memory):
+        def step(episode, key):
+            act_key, step_key = jax.random.split(key)
+            action, _ = policy.act(act_key, env, level, episode.state, memory)
+            after = advance(env, step_key, level, episode, action)
+            return after, (action, after)
+
+        first = begin(env, key, level)
+        _, (actions, rest) = jax.lax.scan(step, first, jax.random.split(key, env.horizon + AFTER))
+        joined = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
+        return actions, joined
+
+    def one_level(key, level):
+        memory = policy.init(key, env, level)
+        return jax.vmap(lambda k: one(k, level, memory))(jax.random.split(key, WALKS))
+
+    return jax.vmap(one_level)(jax.random.split(key, COUNT), levels)
+
+
+class World(NamedTuple):
+    """One environment, some raw levels [L], and what happened there."""
+
+    name: str
+    env: Env
+    levels: Any
+    actions: np.ndarray
+    episodes: Episode
+
+
+@pytest.fixture(
+    scope="module",
+    params=[f"{name} {kind}" for name in envs.names() for kind in ("bare", "wrapped")],
+)
+def world(request) -> World:
+    name, kind = request.param.split()
+    env = envs.make(name) if kind == "bare" else behind(envs.make(name))
+    levels = raw_levels(env, 0, COUNT)
+    return World(name, env, levels, *jax.device_get(walk(env, jax.random.key(1), levels)))
+
+
+def at(tree: Any, *index: int) -> Any:
+    return jax.tree.map(lambda x: jnp.asarray(x[index]), tree)
+
+
+def stacked(trees: list[Any]) -> Any:
+    return jax.tree.map(lambda *x: jnp.stack(x), *trees)
+
+
+def transitions(world: World) -> list[tuple]:
+    """Keys, levels, states and actions from the middle of episodes."""
+    return [
+        (
+            jax.random.key(i),
+            at(world.levels, i),
+            at(world.episodes.state, i, 0, 2 + i),
+            jnp.asarray(world.actions[i, 0, 2 + i]),
+        )
+        for i in range(SAMPLES)
+    ]
+
+
+def test_a_key_gives_a_result(world):
+    again = jax.device_get(walk(world.env, jax.random.key(1), world.levels))
+    assert same(again, (world.actions, world.episodes))
+    assert same(raw_levels(world.env, 0, COUNT), world.levels)
+    other = raw_levels(world.env, 1, COUNT)
+    prints = [FINGERPRINT(world.env, at(levels, 0)) for levels in (world.levels, other)]
+    assert (prints[0] != prints[1]).any()
+
+
+def test_jit_is_eager_and_vmap_is_a_loop(world):
+    env, samples = world.env, transitions(world)
+    steps, resets, sights = [], [], []
+    for key, level, state, action in samples:
+        steps.append(env.step(key, level, state, action))
+        resets.append(env.reset(key, level))
+        sights.append(env.observe(level, state))
+        assert same(STEP(env, key, level, state, action), steps[-1])
+        assert same(RESET(env, key, level), resets[-1])
+        assert same(OBSERVE(env, level, state), sights[-1])
+    keys, levels, states, actions = stacked(samples)
+    for wrapper in (jax.jit, lambda f: f):
+        assert same(wrapper(jax.vmap(env.step))(keys, levels, states, actions), stacked(steps))
+        assert same(wrapper(jax.vmap(env.reset))(keys, levels), stacked(resets))
+        assert same(wrapper(jax.vmap(env.observe))(levels, states), stacked(sights))
+
+
+def test_level_jit_is_eager_and_vmap_is_a_loop(world):
+    keys = jax.random.split(jax.random.key(0), COUNT)
+    for i in range(2):
+        eager = world.env.level(keys[i])
+        assert same(eager, at(world.levels, i))
+        assert same(eager, at(LEVELS(world.env, keys[i][None]), 0))
+
+
+def test_the_level_comes_first():
+    for name in envs.names():
+        family = type(envs.make(name))
+        arguments = {
+            method: list(inspect.signature(getattr(family, method)).parameters)[1:]
+            for method in ("level", "reset", "step", "observe")
+        }
+        assert arguments == {
+            "level": ["key"],
+            "reset": ["key", "level"],
+            "step": ["key", "level", "state", "action"],
+            "observe": ["level", "state"],
+        }
+
+
+def test_there_is_no_key_in_the_state(world):
+    for leaf in jax.tree.leaves((world.episodes.state, world.levels)):
+        assert leaf.dtype in (np.int32, np.bool_)  # neither typed keys nor the old uint32 pairs
+    level = at(world.levels, 0)
+    resets = [world.env.reset(jax.random.key(seed), level) for seed in range(3)]
+    assert same(resets[0], resets[1]) and same(resets[0], resets[2])
+
+
+def test_spaces_hold(world):
+    seen = world.episodes.timestep.observation
+    assert seen.dtype == np.int32
+    assert seen.shape[3:] == (world.env.num_fields,)
+    assert seen.min() >= 0 and seen.max() < world.env.num_symbols
+    assert world.actions.dtype == np.int32
+    assert set(np.unique(world.actions)) == set(range(world.env.num_actions))
+
+    def all_states(level):
+        states = jax.vmap(lambda i: world.env.decode(level, i))(jnp.arange(world.env.num_states))
+        return jax.vmap(lambda s: world.env.observe(level, s))(states)
+
+    shown = np.asarray(jax.jit(jax.vmap(all_states))(world.levels))
+    assert shown.min() >= 0 and shown.max() < world.env.num_symbols
+    # What is observed tells the states of all these families apart, in every level.
+    assert all(len(np.unique(rows, axis=0)) == world.env.num_states for rows in shown)
+
+
+def test_finished_episodes_freeze(world):
+    over = world.episodes.timestep.last[..., :-1]
+    assert over.any() and not over.all()
+    held = world.episodes.replace(timestep=world.episodes.timestep.replace(reward=None))
+    for leaf in jax.tree.leaves(held):
+        assert (leaf[:, :, :-1][over] == leaf[:, :, 1:][over]).all()
+    assert (world.episodes.timestep.reward[..., 1:][over] == 0).all()
+
+
+def test_terminated_and_truncated_are_two_things(world):
+    step = world.episodes.timestep
+    assert step.terminated.any() and step.truncated.any()
+    assert not (step.terminated & step.truncated).any()
+    assert not step.last[..., 0].any()
+    time = world.episodes.time
+    assert (time[step.truncated] == world.env.horizon).all()
+    assert ((time == world.env.horizon) <= step.last).all()
+    assert time.max() == world.env.horizon
+    running = ~step.last[..., :-1]
+    assert (np.diff(time, axis=-1) == running).all()
+
+
+def test_rewards_are_finite_and_bounded(world):
+    reward = world.episodes.timestep.reward
+    assert reward.dtype == np.float32
+    assert np.isfinite(reward).all() and np.abs(reward).max() <= 1
+    assert (reward.sum(-1) > 0).any()
+    assert (reward[..., 0] == 0).all()
+
+
+def test_encode_and_decode_are_inverse(world):
+    env, states = world.env, jnp.arange(world.env.num_states, dtype=jnp.int32)
+
+    @jax.jit
+    def numbers(level, visited):
+        def there_and_back(index):
+            return env.encode(level, env.decode(level, index))
+
+        codes = jax.vmap(lambda s: env.encode(level, s))(visited)
+        back = jax.vmap(lambda i: env.decode(level, i))(codes)
+        return (
+            jax.vmap(there_and_back)(states),
+            codes,
+            jax.vmap(env.observe, (None, 0))(level, back),
+        )
+
+    visited = jax.tree.map(lambda x: x[0, 0], world.episodes.state)
+    trip, codes, shown = numbers(at(world.levels, 0), visited)
+    assert (trip == states).all()
+    assert codes.dtype == jnp.int32 and codes.min() >= 0 and codes.max() < env.num_states
+    assert (shown == world.episodes.timestep.observation[0, 0]).all()
+
+
+def test_the_table_agrees_with_step(world):
+    level = at(world.levels, 0)
+    table = jax.device_get(TABULATE(world.env, level))
+    assert np.allclose(table.probability.sum(-1), 1)
+    assert table.target.min() >= 0 and table.target.max() < world.env.num_states
+
+    @jax.jit
+    def every_step(key):
+        def one(index, action):
+            outcome = world.env.step(key, level, world.env.decode(level, index), action)
+            return world.env.encode(level, outcome.state), outcome.reward, outcome.terminated
+
+        states, actions = jnp.arange(world.env.num_states), jnp.arange(world.env.num_actions)
+        return jax.vmap(lambda i: jax.vmap(lambda a: one(i, a))(actions))(states)
+
+    for seed in range(3):
+        target, reward, terminated = (
+            np.asarray(x)[..., None] for x in every_step(jax.random.key(seed))
+        )
+        possible = (table.target == target) | (table.terminated & terminated)
+        possible &= (table.reward == reward) & (table.terminated == terminated)
+        assert (possible & (table.probability > 0)).any(-1).all()
+    start = world.env.encode(level, world.env.reset(jax.random.key(9), level))
+    assert table.start == start
+    assert table.terminated.any() and (table.reward > 0).any()
+
+
+def scaled(env: Env, factor: float) -> Env:
+    """Every traced number of the environment and of what it wraps, changed."""
+    return jax.tree.map(lambda x: x * factor, env)
+
+
+def test_nothing_recompiles_between_levels_and_numbers(world):
+    def use(env, index):
+        key, level, state, action = transitions(world)[index]
+        RESET(env, key, level)
+        STEP(env, key, level, state, action)
+        OBSERVE(env, level, state)
+        TABULATE(env, level)
+        return walk(env, key, raw_levels(env, index, COUNT))
+
+    functions = (RESET, STEP, OBSERVE, TABULATE, LEVELS, walk)
+    use(world.env, 0)
+    sizes = [f._cache_size() for f in functions]
+    assert min(sizes) > 0
+    assert len(jax.tree.leaves(world.env)) >= 1
+    for index in range(1, SAMPLES):
+        use(scaled(world.env, 1 - index / 8), index)
+    assert [f._cache_size() for f in functions] == sizes
+    STEP(world.env.replace(horizon=world.env.horizon + 1), *transitions(world)[0])
+    assert STEP._cache_size() == sizes[1] + 1  # a size is part of the program
+
+
+def test_a_picture_shows_the_agent_once(world):
+    level = at(world.levels, 0)
+    picture = world.env.draw(level, at(world.episodes.state, 0, 0, 0))
+    assert picture.count("@") == 1
+    assert all(len(line) == len(line.rstrip()) for line in picture.splitlines())
+
+
+@pytest.mark.parametrize("name", [n for n in envs.names() if hasattr(envs.make(n), "density")])
+def test_density_is_the_share_of_walls(name):
+    for density in (0.0, 0.3):
+        walls = np.asarray(raw_levels(envs.make(name, density=density), 0, 512).walls)
+        assert abs(walls.mean() - density * (1 - 10 / 49 * (name == "teleporters"))) < 0.01
+
+
+def test_what_a_family_lacks_is_named():
+    with pytest.raises(NotImplementedError, match=r"Env does not define 'num_actions'"):
+        _ = Env().num_actions

@@ -1,0 +1,42 @@
+"""A family behind the wrappers of the experiments, and what its levels are looked at with."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from envs.core import Env
+from envs.wrappers import Scramble, Sticky, Wrapper, pad, wrap
+
+FIELDS, SYMBOLS, ACTIONS = 2, 52, 5  # of the common interface; one action more than families have
+STICKINESS = 0.1
+
+
+def behind(env: Env, stickiness: float = STICKINESS) -> Wrapper:
+    """Sticky(Scramble(Pad(env)))."""
+    return wrap(Sticky, wrap(Scramble, pad(env, FIELDS, SYMBOLS, ACTIONS)), stickiness=stickiness)
+
+
+LEVELS = jax.jit(lambda env, keys: jax.vmap(env.level)(keys))
+
+
+def raw_levels(env: Env, seed: int, count: int) -> Any:
+    """Levels as drawn, admitted or not, stacked on a leading axis."""
+    return LEVELS(env, jax.random.split(jax.random.key(seed), count))
+
+
+def each(levels: Any) -> list[Any]:
+    """Stacked levels as a list of levels of numpy arrays."""
+    host = jax.tree.map(np.asarray, levels)
+    count = jax.tree.leaves(host)[0].shape[0]
+    return [jax.tree.map(lambda x, i=i: x[i], host) for i in range(count)]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Two pytrees are equal to the bit, dtypes and structure included."""
+    if jax.tree.structure(one) != jax.tree.structure(other):
+        return False
+    pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
+    return all(
+        x.dtype == y.dtype and np.asarray(x).tobytes() == np.asarray(y).tobytes() for x, y in pairs
+    )
