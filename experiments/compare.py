@@ -152,7 +152,8 @@ def run(config: CompareConfig, folder: RunFolder, progress: Progress) -> dict[st
             bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
             _train_wave(job, wave, trainer, tester, bar)
     _read(job, progress)
-    return _finish(job, time.perf_counter() - started)
+    whole = len(todo) == len(job.cells)
+    return _finish(job, time.perf_counter() - started if whole else None)
 
 
 def _train_wave(
@@ -262,8 +263,8 @@ def _read(job: Comparison, progress: Progress) -> None:
             folder.write(f"cells/{folder.cell(reader, seed)}.json", rows)
 
 
-def _finish(job: Comparison, seconds: float) -> dict[str, Any]:
-    """Gathers the cells into ``results.json``."""
+def _finish(job: Comparison, seconds: float | None) -> dict[str, Any]:
+    """Gathers the cells into ``results.json``; ``seconds`` is None for a run that was resumed."""
     config, folder = job.config, job.folder
     names = [*config.arms, *config.readers]
     rows = [
@@ -278,7 +279,7 @@ def _finish(job: Comparison, seconds: float) -> dict[str, Any]:
     found = {
         "schema": 1,
         "config": folder.read("config.json"),
-        "environment": environment(jax.devices()) | {"seconds": round(seconds, 1)},
+        "environment": environment(jax.devices()) | {"seconds": seconds and round(seconds, 1)},
         "arms": {arm: _deal(config, arm, lines) for arm in config.arms},
         "rows": rows,
         "verdicts": results_lib.verdicts_of(rows, curves),
@@ -293,7 +294,7 @@ def _deal(config: CompareConfig, name: str, lines: list[dict[str, Any]]) -> dict
     pool = config.pool * config.contexts // len(config.families)
     own = [line for line in lines if line["kind"] == "train" and line["arm"] == name]
     measured = {
-        field: float(np.mean([line[field] for line in own]))
+        field: float(np.median([line[field] for line in own]))
         for field in ("mean_row", "longest_row", "whole_cells", "tokens_per_second")
     }
     note = "its contexts end after one trajectory: k >= 1 lies outside its training"

@@ -233,6 +233,11 @@ def check(config: CompareConfig) -> None:
         )
     if config.levels % 16:
         raise ConfigError(f"levels {config.levels} is not a multiple of 16; use 16, 32, 48 …")
+    if config.levels > config.train_levels:
+        raise ConfigError(
+            f"levels {config.levels}: only {config.train_levels} levels of a family are trained "
+            "on and can be tested as seen; lower levels or raise train_levels"
+        )
     for name in config.arms:
         try:
             arm = arms_lib.named(name, config.chunk)

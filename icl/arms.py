@@ -11,6 +11,8 @@ import difflib
 import math
 from typing import Any
 
+import numpy as np
+
 WHOLE = 0  # a chunk length that stands for the whole horizon
 
 
@@ -110,7 +112,8 @@ def check(arm: Arm, levels: int, slots: int, horizon: int) -> Deal:
         raise ValueError(
             f"sharing {sharing}: a bursty context shares its level in at least 2 slots"
         )
-    bursty = round(burstiness * levels)
+    # In float32, as ``arrange`` has it, so that ties round alike.
+    bursty = round(float(np.float32(burstiness) * np.float32(levels)))
     each = horizon // chunk
     multiplicity = 1
     for ring, slots_away in ((bursty, slots - sharing), (levels - bursty, slots - 1)):

@@ -44,8 +44,9 @@ def show(key: jax.Array, arm: Arm, families: Families, *, count: int, demos: int
         arm: how they are arranged where they are arranged as trained.
         families: the level sets.
         count: n.
-        demos: K.
+        demos: K; for 0 there is one slot of demonstrations, of which nothing is shown.
     """
+    slots = max(demos, 1)
     deal_key, key = jax.random.split(key)
     levels, groups = [], []
     for index, family in enumerate(families):
@@ -53,7 +54,7 @@ def show(key: jax.Array, arm: Arm, families: Families, *, count: int, demos: int
         levels.append(jax.tree.map(lambda *x: jnp.stack(x), *shares))
         joined = jax.tree.map(lambda *x: jnp.concatenate(x), *shares)
         demo_key = jax.random.fold_in(key, index)
-        played = rollout(family[0].env, Oracle(), demo_key, joined, rollouts=demos + 1)
+        played = rollout(family[0].env, Oracle(), demo_key, joined, rollouts=slots + 1)
         groups += [
             jax.tree.map(lambda x, i=i: x[i * count : (i + 1) * count], played)
             for i in range(len(family))
@@ -64,11 +65,11 @@ def show(key: jax.Array, arm: Arm, families: Families, *, count: int, demos: int
     deal_keys = jax.random.split(deal_key, len(groups))
     one_set = jax.vmap(demonstrate, in_axes=(None, 0, None, None))
     contexts, lengths = jax.vmap(one_set, in_axes=(0, None, 0, None))(
-        deal_keys, rules, stacked, demos
+        deal_keys, rules, stacked, slots
     )
     sets = [pool for family in families for pool in family]
     references = jnp.stack([pool.references[:count] for pool in sets])
-    return Shown(tuple(levels), contexts, lengths, references)
+    return Shown(tuple(levels), contexts, lengths[..., : demos + 1], references)
 
 
 def demonstrate(

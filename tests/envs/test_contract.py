@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import envs
-from agents.policy import Mixture
 from envs.core import Env, Episode, advance, begin
+from envs.oracle import solve
 from tests.envs.worlds import LEVELS, behind, raw_levels, same
 
 COUNT, WALKS, AFTER = 32, 4, 3  # levels, episodes of each, steps beyond the horizon
@@ -24,27 +24,30 @@ FINGERPRINT = jax.jit(lambda env, level: env.fingerprint(level))
 
 
 @jax.jit
-def walk(env: Env, key: jax.Array, levels: Any) -> tuple[jax.Array, Episode]:
-    """Actions [L, W, T + AFTER] and episodes [L, W, T + AFTER + 1] of half-optimal play."""
-    policy = Mixture(epsilon=0.4)
+def optima(env: Env, levels: Any) -> jax.Array:
+    """bool[L, S, A]: the optimal actions."""
+    return jax.vmap(lambda level: solve(env.tabulate(level)).optimal)(levels)
 
-    def one(key, level, memory):
+
+@jax.jit
+def walk(env: Env, key: jax.Array, levels: Any, optimal: jax.Array) -> tuple[jax.Array, Episode]:
+    """Actions [L, W, T + AFTER] and episodes [L, W, T + AFTER + 1] of play that is often optimal."""
+
+    def one(key, level, optimal):
         def step(episode, key):
-            act_key, step_key = jax.random.split(key)
-            action, _ = policy.act(act_key, env, level, episode.state, memory)
-            after = advance(env, step_key, level, episode, action)
+            noise = jax.random.uniform(key, optimal.shape[1:], maxval=1.5)
+            liking = optimal[env.encode(level, episode.state)].astype(jnp.float32) + noise
+            action = jnp.argmax(liking).astype(jnp.int32)
+            after = advance(env, key, level, episode, action)
             return after, (action, after)
 
         first = begin(env, key, level)
         _, (actions, rest) = jax.lax.scan(step, first, jax.random.split(key, env.horizon + AFTER))
-        joined = jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
-        return actions, joined
+        return actions, jax.tree.map(lambda a, b: jnp.concatenate([a[None], b]), first, rest)
 
-    def one_level(key, level):
-        memory = policy.init(key, env, level)
-        return jax.vmap(lambda k: one(k, level, memory))(jax.random.split(key, WALKS))
-
-    return jax.vmap(one_level)(jax.random.split(key, COUNT), levels)
+    walks = jax.vmap(one, (0, None, None))
+    keys = jax.random.split(key, (COUNT, WALKS))
+    return jax.vmap(walks)(keys, levels, optimal)
 
 
 class World(NamedTuple):
@@ -53,6 +56,7 @@ class World(NamedTuple):
     name: str
     env: Env
     levels: Any
+    optimal: jax.Array
     actions: np.ndarray
     episodes: Episode
 
@@ -65,7 +69,9 @@ def world(request) -> World:
     name, kind = request.param.split()
     env = envs.make(name) if kind == "bare" else behind(envs.make(name))
     levels = raw_levels(env, 0, COUNT)
-    return World(name, env, levels, *jax.device_get(walk(env, jax.random.key(1), levels)))
+    optimal = optima(env, levels)
+    walked = jax.device_get(walk(env, jax.random.key(1), levels, optimal))
+    return World(name, env, levels, optimal, *walked)
 
 
 def at(tree: Any, *index: int) -> Any:
@@ -90,7 +96,7 @@ def transitions(world: World) -> list[tuple]:
 
 
 def test_a_key_gives_a_result(world):
-    again = jax.device_get(walk(world.env, jax.random.key(1), world.levels))
+    again = jax.device_get(walk(world.env, jax.random.key(1), world.levels, world.optimal))
     assert same(again, (world.actions, world.episodes))
     assert same(raw_levels(world.env, 0, COUNT), world.levels)
     other = raw_levels(world.env, 1, COUNT)
@@ -109,18 +115,18 @@ def test_jit_is_eager_and_vmap_is_a_loop(world):
         assert same(RESET(env, key, level), resets[-1])
         assert same(OBSERVE(env, level, state), sights[-1])
     keys, levels, states, actions = stacked(samples)
-    for wrapper in (jax.jit, lambda f: f):
-        assert same(wrapper(jax.vmap(env.step))(keys, levels, states, actions), stacked(steps))
-        assert same(wrapper(jax.vmap(env.reset))(keys, levels), stacked(resets))
-        assert same(wrapper(jax.vmap(env.observe))(levels, states), stacked(sights))
+    assert same(jax.jit(jax.vmap(env.step))(keys, levels, states, actions), stacked(steps))
+    assert same(jax.jit(jax.vmap(env.reset))(keys, levels), stacked(resets))
+    assert same(jax.jit(jax.vmap(env.observe))(levels, states), stacked(sights))
 
 
-def test_level_jit_is_eager_and_vmap_is_a_loop(world):
+@pytest.mark.parametrize("name", envs.names())
+def test_level_jit_is_eager_and_vmap_is_a_loop(name):
+    env = behind(envs.make(name))
     keys = jax.random.split(jax.random.key(0), COUNT)
+    levels = LEVELS(env, keys)
     for i in range(2):
-        eager = world.env.level(keys[i])
-        assert same(eager, at(world.levels, i))
-        assert same(eager, at(LEVELS(world.env, keys[i][None]), 0))
+        assert same(env.level(keys[i]), at(levels, i))
 
 
 def test_the_level_comes_first():
@@ -256,9 +262,10 @@ def test_nothing_recompiles_between_levels_and_numbers(world):
         STEP(env, key, level, state, action)
         OBSERVE(env, level, state)
         TABULATE(env, level)
-        return walk(env, key, raw_levels(env, index, COUNT))
+        levels = raw_levels(env, index, COUNT)
+        return walk(env, key, levels, optima(env, levels))
 
-    functions = (RESET, STEP, OBSERVE, TABULATE, LEVELS, walk)
+    functions = (RESET, STEP, OBSERVE, TABULATE, LEVELS, optima, walk)
     use(world.env, 0)
     sizes = [f._cache_size() for f in functions]
     assert min(sizes) > 0

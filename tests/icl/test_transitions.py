@@ -155,7 +155,7 @@ def transitions(context) -> np.ndarray:
 
 def test_every_arm_trains_on_the_same_transitions(generated):
     reference = transitions(generated["bursty"])
-    assert len(reference) > 500
+    assert len(reference) > 400
     for context in generated.values():
         np.testing.assert_array_equal(transitions(context), reference)
     orders = {name: c.source.tobytes() for name, c in generated.items()}
