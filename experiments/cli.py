@@ -15,7 +15,15 @@ import time
 from pathlib import Path
 from typing import Any, TypeVar
 
-from experiments.config import COST, CompareConfig, ConfigError, check, preset, refuse_on_cpu
+from experiments.config import (
+    COST,
+    CompareConfig,
+    ConfigError,
+    check,
+    from_stored,
+    preset,
+    refuse_on_cpu,
+)
 
 Config = TypeVar("Config")
 
@@ -86,6 +94,9 @@ def run(arguments: list[str]) -> int:
     except (OSError, FloatingPointError) as error:
         print(f"levelburst: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nlevelburst: interrupted", file=sys.stderr)
+        return 130
 
 
 def _parse(kind: type[Config], command: str, arguments: list[str], default: Any = None) -> Config:
@@ -116,6 +127,7 @@ def _compare(arguments: list[str]) -> int:
     from experiments.folder import RunFolder  # after the check: nothing is created before
 
     path = Path(config.out or _fresh(Path("runs"), f"compare-{config.preset}"))
+    RunFolder.refuse(path, overwrite=config.overwrite)
     print(f"levelburst compare, preset {config.preset}: {COST[config.preset]}; run folder {path}")
     if _prepare_jax(config) == "cpu":
         refuse_on_cpu(config)
@@ -127,7 +139,11 @@ def _compare(arguments: list[str]) -> int:
     line = "levelburst compare " + " ".join(shlex.quote(word) for word in arguments)
     folder.write("config.json", {"command": "compare", "command_line": line.strip()} | settings)
     folder.log([])
-    return _run(config, folder)
+    try:
+        return _run(config, folder)
+    except ConfigError:  # a mistake that only drawing the levels shows
+        folder.discard()
+        raise
 
 
 def _resume(arguments: list[str]) -> int:
@@ -195,7 +211,15 @@ def _evaluate(arguments: list[str]) -> int:
 def _report(arguments: list[str]) -> int:
     given = _parse(RunConfig, "report", _positional(arguments))
     _, folder = _load(given.run)
-    _conclude(folder.path, folder.read("results.json"))
+    try:
+        _conclude(folder.path, folder.read("results.json"))
+    except ConfigError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{given.run / 'results.json'} cannot be drawn: {error}; "
+            f"levelburst resume {given.run} makes it again"
+        ) from None
     return 0
 
 
@@ -223,17 +247,7 @@ def _load(path: Path) -> tuple[CompareConfig, Any]:
     from experiments.folder import RunFolder
 
     folder = RunFolder.open(path)
-    stored = folder.read("config.json")
-    fields = {field.name for field in dataclasses.fields(CompareConfig)}
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in stored.items()
-        if name in fields
-    }
-    try:
-        config = CompareConfig(**values)
-    except TypeError as error:
-        raise ConfigError(f"{path / 'config.json'} is not a comparison's config: {error}") from None
+    config = from_stored(folder.read("config.json"), path / "config.json")
     check(config)
     return config, folder
 

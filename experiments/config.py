@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib.util
+import math
+import typing
 from pathlib import Path
 
 from icl import arms as arms_lib
@@ -193,6 +195,34 @@ def refuse_on_cpu(config: CompareConfig) -> None:
         )
 
 
+def from_stored(stored: dict[str, typing.Any], path: Path) -> CompareConfig:
+    """The config that a run's config.json holds; fields that it lacks keep their defaults.
+
+    Raises:
+        ConfigError: a field is unknown or of another type.
+    """
+    kinds: dict[str, typing.Any] = typing.get_type_hints(CompareConfig)
+    values = {}
+    for name, value in stored.items():
+        if name in ("command", "command_line"):
+            continue
+        try:
+            _known("field", (name,), tuple(kinds))
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+        kind = kinds[name]
+        if kind in (bool, int, float, str):
+            wanted = kind.__name__
+            fits = type(value) is kind or (kind is float and type(value) is int)
+        else:  # a tuple of names
+            wanted = "a list of names"
+            fits = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        if not fits:
+            raise ConfigError(f"{path}: {name} is {value!r}, expected {wanted}; correct it")
+        values[name] = tuple(value) if isinstance(value, list) else value
+    return CompareConfig(**values)
+
+
 def known_families() -> tuple[str, ...]:
     """Names of the built-in families, read off their files (a test holds the two together)."""
     spec = importlib.util.find_spec("envs")
@@ -238,10 +268,15 @@ def check(config: CompareConfig) -> None:
             f"levels {config.levels}: only {config.train_levels} levels of a family are trained "
             "on and can be tested as seen; lower levels or raise train_levels"
         )
+    pool = config.pool * config.contexts // count
+    if pool > config.train_levels:
+        raise ConfigError(
+            f"train_levels {config.train_levels}: a pool holds {pool} different levels of a "
+            "family; raise train_levels or lower contexts or pool"
+        )
     for name in config.arms:
         try:
             arm = arms_lib.named(name, config.chunk)
-            pool = config.pool * config.contexts // count
             arms_lib.check(arm, pool, config.slots, config.horizon)
             arms_lib.check(arm, config.levels, config.slots, config.horizon)
         except ValueError as error:
@@ -256,8 +291,10 @@ def _check_numbers(config: CompareConfig) -> None:
         "demos": 0, "levels": 1, "episodes": 1, "devices": 0, "runs_per_device": 1,
     }  # fmt: skip
     for field, low in least.items():
-        if not getattr(config, field) >= low:
+        if not low <= getattr(config, field) < math.inf:
             raise ConfigError(f"{field} {getattr(config, field)}: use a number of {low} or more")
+    if config.seed + config.seeds > 2**32:
+        raise ConfigError(f"seed {config.seed}: the last seed must be below 2**32; use a lower one")
     for field in ("stickiness", "margin"):
         if not 0 <= getattr(config, field) < 1:
             raise ConfigError(f"{field} {getattr(config, field)}: use a number from 0 up to 1")

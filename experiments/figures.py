@@ -1,6 +1,6 @@
-"""The pictures of a run: score against demonstrations and learning curves, moving and still.
+"""The moving pictures of a run's page, by plotly: score against demonstrations, learning curves.
 
-Plotly draws for the page, matplotlib for paper and README. Nothing here imports jax.
+Nothing here imports jax.
 """
 
 from __future__ import annotations
@@ -13,11 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 import plotly.graph_objects as go
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 
 if TYPE_CHECKING:
     from experiments.report import Cell, Curves
@@ -226,85 +222,3 @@ def plain(figure: go.Figure) -> dict[str, Any]:
     found = figure.to_plotly_json()
     found["layout"].pop("template", None)
     return found
-
-
-def still(found: Sequence[Cell], target: Any) -> None:
-    """Draws score against demonstrations on unseen levels and on the unseen family as SVG.
-
-    The same cells give the same bytes: fonts are outlines, identifiers are salted, no date.
-
-    Args:
-        found: cells; whole demonstrations and sampled actions are drawn.
-        target: a path or a binary file.
-
-    Raises:
-        ValueError: neither split has such cells.
-    """
-    panels = {split: pooled(found, split) for split in ("unseen-level", "unseen-family")}
-    panels = {split: panel for split, panel in panels.items() if panel}
-    if not panels:
-        raise ValueError(
-            "nothing to draw: results.json has no row of unseen-level or unseen-family "
-            "with whole demonstrations and sampled actions"
-        )
-    looks = styles({cell.label: cell.arm for panel in panels.values() for cell in panel})
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rc("font", size=10)
-        matplotlib.rc("axes", titlesize=10.5)
-        matplotlib.rc("legend", fontsize=9.5)
-        matplotlib.rc("svg", hashsalt="levelburst", fonttype="path")
-        figure = Figure(figsize=(4.3 * len(panels), 3.7), facecolor="white", layout="constrained")
-        FigureCanvasSVG(figure)
-        handles: dict[str, Any] = {}
-        axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-        for axis, (split, panel) in zip(axes, panels.items()):
-            handles |= still_panel(axis, panel, looks)
-            axis.set_title(SPLITS[split], loc="left", fontweight="bold", pad=8)
-        for level, text in ((0, "random"), (1, "optimal")):
-            style = {"color": "#6b6b6b", "fontsize": 9, "va": "center"}
-            axes[-1].text(1.015, level, text, transform=axes[-1].get_yaxis_transform(), **style)
-        axes[0].set_ylabel("score")
-        axes[0].set_ylim(bounds(cell for panel in panels.values() for cell in panel))
-        figure.legend(
-            [handles[label] for label in looks],
-            list(looks),
-            loc="outside upper center",
-            ncols=min(len(looks), 5 if len(panels) > 1 else 3),
-            frameon=False,
-            handlelength=2.2,
-            columnspacing=1.4,
-        )
-        title = "Score against the number of demonstrations, for each arm"
-        about = {"Date": None, "Creator": "Levelburst", "Title": title}
-        figure.savefig(target, format="svg", metadata=about)
-
-
-def still_panel(axis: Axes, panel: Sequence[Cell], looks: Mapping[str, Style]) -> dict[str, Any]:
-    """Draws one split into one pair of axes; returns label -> what its legend shows."""
-    handles, shifts = {}, dodge(panel, looks)
-    for level in (0, 1):
-        axis.axhline(level, color=GREY, linewidth=0.8, zorder=1)
-    for label, line in lines(panel, looks).items():
-        look = looks[label]
-        reach = [c.score.high - c.score.estimate for c in line]
-        known = any(math.isfinite(value) for value in reach) and not look.baseline
-        handles[label] = axis.errorbar(
-            [cell.demos + shifts.get(label, 0.0) for cell in line],
-            [cell.score.estimate for cell in line],
-            yerr=[value if math.isfinite(value) else 0.0 for value in reach] if known else None,
-            color=look.colour,
-            linestyle=look.dash[0],
-            linewidth=1.3 if look.baseline else 1.9,
-            marker="" if look.baseline and len(line) > 1 else look.marker[0],
-            markersize=5.5,
-            markeredgecolor=look.colour if look.baseline else "white",
-            markeredgewidth=0.7,
-            elinewidth=1.2,
-            capsize=2.5,
-            zorder=2 if look.baseline else 3,
-        )
-    axis.set_xticks(sorted({cell.demos for cell in panel}))
-    axis.set_xlabel("demonstrations k")
-    axis.spines[["top", "right"]].set_visible(False)
-    return handles

@@ -22,27 +22,38 @@ class RunFolder:
         self.path = path
 
     @classmethod
+    def refuse(cls, path: Path, *, overwrite: bool) -> None:
+        """Finds out, and touches nothing, whether ``create`` would do.
+
+        Raises:
+            ConfigError: the path is a file, lies where nothing can be made, or is a folder that
+                holds something which is not to be, or not known to be, a run to overwrite.
+        """
+        near = next(p for p in (path, *path.absolute().parents) if p.exists())
+        if not near.is_dir():
+            where = "is" if near == path else f"lies below {near}, which is"
+            raise ConfigError(f"--out {path} {where} a file; name a folder")
+        if not os.access(near, os.W_OK):
+            raise ConfigError(f"--out {path}: {near} may not be written to; name another folder")
+        if near != path or not any(path.iterdir()):
+            return
+        if not overwrite:
+            raise ConfigError(f"--out {path} is not empty; name another folder or say --overwrite")
+        try:
+            cls.open(path)  # only what is recognisably a run is deleted
+        except ConfigError as error:
+            raise ConfigError(f"--out {path} is not empty and no run ({error})") from None
+
+    @classmethod
     def create(cls, path: Path, *, overwrite: bool) -> RunFolder:
         """A new folder; an existing one must be empty, or is emptied on ``overwrite``.
 
         Raises:
-            ConfigError: the path is a file, or a folder that holds something.
+            ConfigError: as ``refuse``.
         """
-        if path.exists():
-            if not path.is_dir():
-                raise ConfigError(f"--out {path} is a file; name a folder")
-            if any(path.iterdir()):
-                if not overwrite:
-                    raise ConfigError(
-                        f"--out {path} is not empty; name another folder or say --overwrite"
-                    )
-                # Only what is recognisably a run is deleted.
-                if not (path / "config.json").is_file():
-                    raise ConfigError(
-                        f"--out {path} is not empty and no run (it has no config.json); "
-                        "name another folder"
-                    )
-                shutil.rmtree(path)
+        cls.refuse(path, overwrite=overwrite)
+        if path.exists() and any(path.iterdir()):
+            shutil.rmtree(path)
         path.mkdir(parents=True, exist_ok=True)
         return cls(path)
 
@@ -55,19 +66,36 @@ class RunFolder:
         """
         if not (path / "config.json").is_file():
             raise ConfigError(f"no run at {path}: config.json is missing; name a run's folder")
-        return cls(path)
+        folder = cls(path)
+        stored = folder.read("config.json")
+        if not isinstance(stored, dict) or stored.get("command") != "compare":
+            raise ConfigError(
+                f"no run at {path}: config.json is not one that levelburst compare wrote; "
+                "name a run's folder"
+            )
+        return folder
+
+    def discard(self) -> None:
+        """Removes a run of which nothing is finished."""
+        if not (self.path / "cells").exists():
+            shutil.rmtree(self.path)
 
     def write(self, name: str, value: Any) -> Path:
         """Writes JSON atomically; numbers that are not finite become null."""
+        return self._replace(name, json.dumps(_finite(value), indent=1) + "\n")
+
+    def _replace(self, name: str, text: str) -> Path:
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
-        with partial.open("w", encoding="utf-8") as file:
-            json.dump(_finite(value), file, indent=1)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, target)
+        try:
+            with partial.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, target)
+        finally:
+            partial.unlink(missing_ok=True)
         return target
 
     def read(self, name: str) -> Any:
@@ -82,9 +110,16 @@ class RunFolder:
             raise ConfigError(f"{self.path / name} cannot be read: {error}") from None
 
     def log(self, lines: list[dict[str, Any]]) -> None:
-        """Appends lines to metrics.jsonl."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(_finite(line)) + "\n" for line in lines)
+        """Adds lines to metrics.jsonl. A line takes the place of an earlier one of the same
+        measurement, which a run wrote that was cut short before its cell was finished."""
+        path = self.path / "metrics.jsonl"
+        old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        merged = {}
+        for line in [*map(json.loads, old), *_finite(lines)]:
+            place = ("kind", "arm", "seed", "update", "split", "demos")
+            merged[tuple(line.get(field) for field in place)] = line
+        text = "".join(json.dumps(line) + "\n" for line in merged.values())
+        self._replace("metrics.jsonl", text)
 
     def cell(self, arm: str, seed: int) -> str:
         """The name of a cell: one arm and seed."""

@@ -15,6 +15,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from experiments import figures
+from experiments.still import still
 from icl.statistics import Interval, interval
 
 SCHEMA = 1
@@ -75,7 +76,15 @@ def write_figure(folder: Path, target: Path) -> Path:
         ValueError: results.json is no JSON object of schema 1, or has nothing to draw.
     """
     found = cells(read_results(folder)["rows"])
-    return replace(target, lambda file: figures.still(found, file))
+    names = {cell.arm: cell.label for cell in found}
+    records = [
+        record
+        for record in read_metrics(folder)
+        if (record.get("kind"), record.get("split"), record.get("demos"))
+        == ("evaluation", "unseen-level", 1)
+    ]
+    learning = curves(records, "score", names)
+    return replace(target, lambda file: still(found, learning, file))
 
 
 def replace(target: Path, write: Callable[[BinaryIO], object]) -> Path:

@@ -29,4 +29,14 @@ def restore(path: Path, like: Any) -> Any:
         raise FileNotFoundError(f"no checkpoint at {path}")
     form = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
     with ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore(path.absolute(), form)
+        restored = checkpointer.restore(path.absolute(), form)
+    # Orbax hands arrays of the host back in the shape that they were saved in.
+    pairs = zip(jax.tree.leaves_with_path(form), jax.tree.leaves(restored), strict=True)
+    wrong = [
+        f"{jax.tree_util.keystr(place)} is {saved.shape}, expected {wanted.shape}"
+        for (place, wanted), saved in pairs
+        if saved.shape != wanted.shape
+    ]
+    if wrong:
+        raise ValueError(f"checkpoint {path} is of another model: {'; '.join(wrong)}")
+    return restored

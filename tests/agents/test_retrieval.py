@@ -1,0 +1,97 @@
+"""Readers: against a reading in plain Python."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.retrieval import READERS, Reader
+
+ACTIONS, PLACES, FIELDS = 4, 8, 3
+
+
+@jax.jit
+def read(reader: Reader, observation, seen, action, valid):
+    return reader.logits(observation, seen, action, valid, ACTIONS)
+
+
+def expected(nearest: bool, observation, seen, action, valid) -> int | None:
+    """The action read, or None on a miss."""
+    best, fewest = None, FIELDS + 1
+    for place in range(PLACES):
+        differing = sum(a != b for a, b in zip(observation, seen[place], strict=True))
+        if valid[place] and differing <= fewest and (nearest or differing == 0):
+            best, fewest = int(action[place]), differing
+    return best
+
+
+def said(logits) -> int | None:
+    """The action of logits that leave no doubt, or None of logits that leave all."""
+    assert logits.shape == (ACTIONS,) and logits.dtype == jnp.float32
+    p = np.asarray(jax.nn.softmax(logits))
+    if (p == 1 / ACTIONS).all():
+        return None
+    assert sorted(p) == [0.0] * (ACTIONS - 1) + [1.0]
+    return int(p.argmax())
+
+
+@given(
+    seed=st.integers(0, 2**20),
+    symbols=st.integers(1, 3),
+    count=st.integers(0, PLACES),
+    name=st.sampled_from(sorted(READERS)),
+)
+@settings(max_examples=300, deadline=None)
+def test_a_reader_reads_as_plain_python_does(seed, symbols, count, name):
+    rng = np.random.default_rng(seed)
+    seen = rng.integers(0, symbols, (PLACES, FIELDS), np.int32)
+    action = rng.integers(0, ACTIONS, PLACES, np.int32)
+    valid = rng.permutation(np.arange(PLACES) < count)
+    observation = rng.integers(0, symbols, FIELDS, np.int32)
+    logits = read(READERS[name], observation, seen, action, valid)
+    want = expected(name == "nearest-neighbour", observation, seen, action, valid)
+    assert said(logits) == want
+
+
+@pytest.fixture
+def book():
+    """Observations [1 2 3], [1 2 4], [1 2 3], [9 9 9] with actions 0, 1, 2, 3."""
+    seen = jnp.array([[1, 2, 3], [1, 2, 4], [1, 2, 3], [9, 9, 9]] * 2, jnp.int32)
+    action = jnp.array([0, 1, 2, 3] * 2, jnp.int32)
+    return seen, action, jnp.arange(8) < 4
+
+
+@pytest.mark.parametrize(
+    ("name", "observation", "action"),
+    [
+        ("hash-map", [1, 2, 3], 2),  # the last of two matches
+        ("hash-map", [1, 2, 4], 1),
+        ("hash-map", [1, 2, 5], None),
+        ("nearest-neighbour", [1, 2, 3], 2),
+        ("nearest-neighbour", [1, 2, 4], 1),  # exact beats later
+        ("nearest-neighbour", [1, 2, 5], 2),  # three at one symbol's distance: the latest
+        ("nearest-neighbour", [9, 9, 5], 3),
+        ("nearest-neighbour", [7, 7, 7], 3),  # all alike far: the latest
+    ],
+)
+def test_what_is_read_from_a_book(book, name, observation, action):
+    found = read(READERS[name], jnp.array(observation, jnp.int32), *book)
+    assert said(found) == action
+
+
+@pytest.mark.parametrize("name", sorted(READERS))
+def test_nothing_is_read_that_is_not_valid(book, name):
+    seen, action, valid = book
+    observation = jnp.array([1, 2, 3], jnp.int32)
+    assert said(read(READERS[name], observation, seen, action, valid & (action < 2))) == 0
+    assert said(read(READERS[name], observation, seen, action, valid & False)) is None
+
+
+def test_readers_are_data(book):
+    """Both readers side by side, as runs are: one program."""
+    both = Reader(nearest=jnp.array([False, True]))
+    observation = jnp.array([1, 2, 5], jnp.int32)
+    logits = jax.vmap(read, in_axes=(0, None, None, None, None))(both, observation, *book)
+    assert [said(row) for row in logits] == [None, 2]

@@ -1,0 +1,74 @@
+"""Checkpoints: what is restored is what was saved, or an error."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from icl import checkpoint
+
+
+@pytest.fixture(scope="module")
+def parameters(start):
+    return start(seed=4)[1].parameters
+
+
+def test_what_is_restored_is_what_was_saved(tmp_path, parameters, start):
+    path = tmp_path / "new" / "cell"
+    checkpoint.save(path, parameters)
+    like = start(seed=5)[1].parameters
+    restored = checkpoint.restore(path, like)
+    assert jax.tree.structure(restored) == jax.tree.structure(parameters)
+    for new, old in zip(jax.tree.leaves(restored), jax.tree.leaves(parameters), strict=True):
+        assert new.dtype == old.dtype
+        assert np.asarray(new).tobytes() == np.asarray(old).tobytes()
+    different = [
+        (np.asarray(x) != np.asarray(y)).any()
+        for x, y in zip(jax.tree.leaves(restored), jax.tree.leaves(like), strict=True)
+    ]
+    assert any(different)  # it was not ``like`` that came back
+
+
+def test_every_bit_of_a_float_is_kept(tmp_path):
+    odd = np.array([np.nan, -0.0, np.inf, 1e-45, np.pi], np.float32)
+    tree = {"odd": odd, "half": jnp.asarray(odd, jnp.bfloat16), "count": np.int32(7)}
+    checkpoint.save(tmp_path / "odd", tree)
+    restored = checkpoint.restore(tmp_path / "odd", tree)
+    for name, value in tree.items():
+        assert np.asarray(restored[name]).tobytes() == np.asarray(value).tobytes()
+        assert restored[name].dtype == value.dtype
+
+
+def test_runs_of_a_stack_are_saved_and_restored(tmp_path, parameters):
+    """Arrays on a device are saved like arrays on the host."""
+    device = jax.tree.map(lambda x: jax.device_put(x, jax.devices()[-1]), parameters)
+    checkpoint.save(tmp_path / "cell", device)
+    restored = checkpoint.restore(tmp_path / "cell", parameters)
+    jax.tree.map(np.testing.assert_array_equal, restored, parameters)
+
+
+def test_saving_again_overwrites(tmp_path):
+    like = {"x": np.zeros(3, np.float32)}
+    checkpoint.save(tmp_path / "cell", {"x": np.ones(3, np.float32)})
+    checkpoint.save(tmp_path / "cell", {"x": np.full(3, 2, np.float32)})
+    np.testing.assert_array_equal(checkpoint.restore(tmp_path / "cell", like)["x"], [2, 2, 2])
+    assert [path.name for path in tmp_path.iterdir()] == ["cell"]  # nothing half-made is left
+
+
+def test_a_missing_checkpoint_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere"):
+        checkpoint.restore(tmp_path / "nowhere", {"x": np.zeros(3)})
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (2, 2), (3, 2), (6,), (1, 2, 3)])
+def test_another_shape_is_refused(tmp_path, shape):
+    checkpoint.save(tmp_path / "cell", {"x": np.arange(6, dtype=np.float32).reshape(2, 3)})
+    with pytest.raises(ValueError, match=r"cell .*x.* is \(2, 3\), expected \("):
+        checkpoint.restore(tmp_path / "cell", {"x": np.zeros(shape, np.float32)})
+
+
+@pytest.mark.parametrize("names", ["y", "xy"])
+def test_another_structure_is_refused(tmp_path, names):
+    checkpoint.save(tmp_path / "cell", {"x": np.zeros(2, np.float32)})
+    with pytest.raises(ValueError):
+        checkpoint.restore(tmp_path / "cell", {name: np.zeros(2, np.float32) for name in names})
