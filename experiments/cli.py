@@ -69,6 +69,7 @@ class EnvsConfig:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; exits the interpreter."""
+    sys.path.append(os.getcwd())  # where a family of one's own may lie
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
@@ -229,8 +230,14 @@ def _envs(arguments: list[str]) -> int:
 
     check_families(given.families)
     _quiet_jax()
+    import envs
     from experiments.catalogue import catalogue
 
+    for name in given.families:
+        try:
+            envs.make(name)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
     print(catalogue(given.families or known_families()))
     return 0
 

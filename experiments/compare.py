@@ -176,12 +176,15 @@ def _train_wave(
         if pending is not None:  # read while the next chunk runs
             clock = _hear(wave, pending, config, lines, clock, bar)
         pending = (chunk * config.report_every, metrics)
-        if every and chunk % every == 0:
+        if every and chunk % every == 0 and chunk < chunks:
             for cell, result in zip(wave, job.test(tester, padded, states.parameters)):
                 lines += _curve(job, cell, chunk * config.report_every, result)
     _hear(wave, pending, config, lines, clock, bar)
     tested = job.test(tester, padded, states.parameters)
     parameters = parallel.unstack(jax.device_get(states.parameters))
+    if every:
+        for cell, result in zip(wave, tested):
+            lines += _curve(job, cell, config.updates, result)
     folder.log(lines)
     for cell, own, result in zip(wave, parameters, tested):
         checkpoint.save(folder.checkpoint(*cell), own)

@@ -202,7 +202,7 @@ def from_stored(stored: dict[str, typing.Any], path: Path) -> CompareConfig:
         ConfigError: a field is unknown or of another type.
     """
     kinds: dict[str, typing.Any] = typing.get_type_hints(CompareConfig)
-    values = {}
+    values: dict[str, typing.Any] = {}
     for name, value in stored.items():
         if name in ("command", "command_line"):
             continue
@@ -213,7 +213,8 @@ def from_stored(stored: dict[str, typing.Any], path: Path) -> CompareConfig:
         kind = kinds[name]
         if kind in (bool, int, float, str):
             wanted = kind.__name__
-            fits = type(value) is kind or (kind is float and type(value) is int)
+            value = float(value) if kind is float and type(value) is int else value
+            fits = type(value) is kind
         else:  # a tuple of names
             wanted = "a list of names"
             fits = isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -36,13 +36,7 @@ def neighbour(cell: int, action: int, size: int) -> int:
 
 def plain(name: str, level: Any) -> Plain:
     """The dynamics of a family's level, given its arrays."""
-    return {
-        "dark-room": _dark_room,
-        "key-door": _key_door,
-        "lava-crossing": _lava_crossing,
-        "random-graph": _random_graph,
-        "teleporters": _teleporters,
-    }[name](level)
+    return FAMILIES[name](level)
 
 
 def _dark_room(level: Any) -> Plain:
@@ -104,6 +98,15 @@ def _teleporters(level: Any) -> Plain:
         return (cell,), cell == goal, cell == goal
 
     return Plain((int(level.start),), 4, step)
+
+
+FAMILIES = {
+    "dark-room": _dark_room,
+    "key-door": _key_door,
+    "lava-crossing": _lava_crossing,
+    "random-graph": _random_graph,
+    "teleporters": _teleporters,
+}
 
 
 def reachable(world: Plain) -> list[State]:

@@ -21,6 +21,8 @@ def behind(env: Env, stickiness: float = STICKINESS) -> Wrapper:
 
 LEVELS = jax.jit(lambda env, keys: jax.vmap(env.level)(keys), compiler_options=QUICK)
 
+MEMBERS = jax.jit(lambda chosen, indices: chosen.levels(indices), compiler_options=QUICK)
+
 
 def raw_levels(env: Env, seed: int, count: int) -> Any:
     """Levels as drawn, admitted or not, stacked on a leading axis."""

@@ -58,11 +58,11 @@ def world() -> World:
 
 @pytest.fixture(scope="session")
 def start():
-    """start(seed, **TrainConfig fields) -> (Program, TrainState) of a tiny model."""
+    """start(seed, layers, **TrainConfig fields) -> (Program, TrainState) of a tiny model."""
 
-    def make(seed: int = 0, **fields) -> tuple:
+    def make(seed: int = 0, layers: int = 2, **fields) -> tuple:
         shapes = TrainConfig(**{"slots": 3, "levels": 8, "pool": 2} | fields)
-        model = ModelConfig(width=16, layers=2, heads=2)
+        model = ModelConfig(width=16, layers=layers, heads=2)
         program, state = initial(model, FACE, jax.random.key(seed), shapes)
         assert isinstance(state, TrainState)
         return program, state

@@ -56,7 +56,7 @@ def test_saving_again_overwrites(tmp_path):
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no checkpoint at .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*nowhere"):
         checkpoint.restore(tmp_path / "nowhere", {"x": np.zeros(3)})
 
 

@@ -1,0 +1,75 @@
+"""Attention: in blocks and over a cache, against the one written without thought for speed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agents.attention import BLOCK, attend, attend_cached
+
+
+def naive(query, key, value, ahead: int = 0) -> np.ndarray:
+    """Softmax attention over [B, H, T, D], position by position in NumPy's float64; each position
+    sees ``ahead`` too far."""
+    query, key, value = (np.asarray(x, np.float64) for x in (query, key, value))
+    rows = []
+    for t in range(query.shape[2]):
+        last = t + 1 + ahead
+        scores = (query[:, :, t : t + 1] * key[:, :, :last]).sum(-1)
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        weights = weights / weights.sum(-1, keepdims=True)
+        rows.append((weights[..., None] * value[:, :, :last]).sum(2))
+    return np.stack(rows, axis=2)
+
+
+def triple(length: int, seed: int = 0) -> tuple[jax.Array, ...]:
+    drawn = np.random.default_rng(seed).normal(size=(3, 2, 2, length, 4))
+    return tuple(jnp.asarray(drawn, jnp.float32))
+
+
+@pytest.mark.parametrize("length", [1, 2, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK, 2 * BLOCK + 3])
+def test_attention_in_blocks_is_attention(length):
+    query, key, value = triple(length)
+    found = jax.jit(attend)(query, key, value)
+    np.testing.assert_allclose(found, naive(query, key, value), atol=1e-5)
+
+
+def test_attention_that_looks_ahead_is_found():
+    query, key, value = triple(BLOCK + 1)
+    found = jax.jit(attend)(query, key, value)
+    peeking = naive(query, key, value, ahead=1)
+    assert (np.abs(found - peeking)[:, :, :-1].max(axis=(0, 1, 3)) > 1e-3).all()
+
+
+def test_large_scores_stay_finite():
+    query, key, value = triple(BLOCK + 1)
+    assert np.isfinite(attend(query * 1e4, key, value)).all()
+
+
+def test_attention_over_a_cache_is_attention_over_what_each_row_sees():
+    """2 prefixes; 3 rows that see 0, 3 and all 5 of its positions; 2 of 4 own entries written."""
+    rng = np.random.default_rng(1)
+    query = rng.normal(size=(2, 3, 2, 4)).astype(np.float32)
+    prefix = tuple(rng.normal(size=(2, 2, 2, 5, 4)).astype(np.float32))
+    own = tuple(rng.normal(size=(2, 2, 3, 2, 4, 4)).astype(np.float32))
+    lengths = np.array([[0, 3, 5], [5, 0, 3]], np.int32)
+    found = jax.jit(attend_cached)(query, prefix, lengths, own, jnp.int32(1))
+    assert found.shape == (2, 3, 2, 4)
+    for context, row in np.ndindex(2, 3):
+        seen = int(lengths[context, row])
+        pair = [
+            np.concatenate([shared[context, :, :seen], mine[context, row, :, :2]], axis=1)[None]
+            for shared, mine in zip(prefix, own, strict=True)
+        ]
+        # The one query stands last: it sees all of them.
+        queries = np.broadcast_to(query[context, row][None, :, None], pair[0].shape)
+        expected = naive(queries, *pair)[0, :, -1]
+        np.testing.assert_allclose(found[context, row], expected, atol=1e-5)
+
+
+def test_half_precision_is_close_and_stays_half():
+    query, key, value = (x.astype(jnp.bfloat16) for x in triple(BLOCK + 1))
+    found = attend(query, key, value)
+    assert found.dtype == jnp.bfloat16
+    whole = attend(*(x.astype(jnp.float32) for x in (query, key, value)))
+    np.testing.assert_allclose(found.astype(jnp.float32), whole, atol=0.05)

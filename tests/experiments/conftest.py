@@ -1,0 +1,84 @@
+"""What the tests of the command line share: fresh interpreters, and one small run for all."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SMOKE = ("compare", "--preset", "smoke", "--updates", "4", "--report-every", "2")
+DEVICES = ("--devices", "2")  # the same programs, and the same waves, on every machine
+
+
+@dataclasses.dataclass(frozen=True)
+class Levelburst:
+    """The command line in an interpreter of its own, started in a folder.
+
+    Attributes:
+        cwd: the folder.
+        env: environment variables; compiled programs are shared by the runs of a session.
+    """
+
+    cwd: Path
+    env: dict[str, str]
+
+    def command(self, *arguments: object) -> list[str]:
+        return [sys.executable, "-m", "experiments.cli", *map(str, arguments)]
+
+    def start(self, *arguments: object) -> subprocess.Popen[str]:
+        """Starts a command line in a process group of its own."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            cwd=self.cwd,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+    def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments),
+            cwd=self.cwd,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory) -> dict[str, str]:
+    """Variables of the fresh interpreters; the workers of pytest-xdist share one cache."""
+    base = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        base = base.parent
+    cache = base / "levelburst-cache"
+    cache.mkdir(exist_ok=True)
+    kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "PYTHONWARNINGS")}
+    return kept | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(cache)}
+
+
+@pytest.fixture
+def levelburst(tmp_path, environment) -> Levelburst:
+    """The command line, started in ``tmp_path``."""
+    return Levelburst(tmp_path, environment)
+
+
+@pytest.fixture(scope="session")
+def smoke_arguments() -> tuple[str, ...]:
+    """The command line of the shared run, without its folder."""
+    return (*SMOKE, *DEVICES)
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory, environment, smoke_arguments) -> Path:
+    """The folder of one finished run; nobody may change it."""
+    folder = tmp_path_factory.mktemp("smoke")
+    done = Levelburst(folder, environment)(*smoke_arguments, "--out", "run")
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
