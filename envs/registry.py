@@ -38,7 +38,7 @@ def lookup(name: str) -> type[Env]:
         module, _, attribute = name.partition(":")
         try:
             family = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, ValueError, TypeError) as error:
             raise ValueError(
                 f"family {name!r} cannot be loaded: {error}; expected module:Class"
             ) from error
