@@ -51,6 +51,9 @@ class Env(struct.PyTreeNode):
     horizon: int = static(16)
     margin: float = 0.3
 
+    def check(self) -> None:
+        """Raises ValueError where sizes contradict each other; ``make`` calls it."""
+
     # Sizes of the symbolic interface. -------------------------------------------------
     @property
     def num_actions(self) -> int:
@@ -246,10 +249,17 @@ def _mix(x: jax.Array) -> jax.Array:
     return x ^ (x >> 16)
 
 
+def _words(leaf: jax.Array) -> jax.Array:
+    """uint32[n]: the numbers of one array; fractions by their bits."""
+    leaf = jnp.ravel(leaf)
+    if jnp.issubdtype(leaf.dtype, jnp.floating):
+        return jax.lax.bitcast_convert_type(leaf.astype(jnp.float32), jnp.uint32)
+    return leaf.astype(jnp.int32).astype(jnp.uint32)
+
+
 def _hash(content: Level) -> jax.Array:
-    """uint32[2] from the integers of a pytree; each position has its own random function."""
-    leaves = [jnp.ravel(x).astype(jnp.int32).astype(jnp.uint32) for x in jax.tree.leaves(content)]
-    words = jnp.concatenate(leaves)
+    """uint32[2] from the numbers of a pytree; each position has its own random function."""
+    words = jnp.concatenate([_words(leaf) for leaf in jax.tree.leaves(content)])
     place = jnp.arange(words.size, dtype=jnp.uint32)
     lanes = [
         _mix(jnp.bitwise_xor.reduce(_mix(words + _mix(place * jnp.uint32(odd) + jnp.uint32(odd)))))

@@ -77,7 +77,8 @@ def _draw(env: Env, key: jax.Array, first: jax.Array, *, count: int):
         references = jnp.stack(
             [random_return(table, env.horizon), optimal_return(table, env.horizon)]
         )
-        admitted = references[1] - references[0] >= env.margin
+        lead = references[1] - references[0]
+        admitted = (lead >= env.margin) & (lead > 0)  # at margin 0, too, there must be a way
         return env.fingerprint(level), references, admitted
 
     return jax.vmap(one)(first + jnp.arange(count, dtype=jnp.uint32))
@@ -118,7 +119,7 @@ def draw_levels(
         references.append(values[fresh])
         first += BLOCK
         dry = 0 if fresh.size else dry + 1
-        if dry == PATIENCE or first >= 2**26:
+        if ids.size < count and (dry == PATIENCE or first >= 2**26):
             raise ValueError(
                 f"{type(env).__name__} has too few {split} levels: {count} asked for, {ids.size} "
                 f"found in {first} draws; ask for fewer, or raise size or lower margin"

@@ -60,11 +60,13 @@ def make(name: str, **fields: Any) -> Env:
         **fields: fields of the family's dataclass.
 
     Raises:
-        ValueError: unknown name or field.
+        ValueError: unknown name or field, or sizes that contradict each other.
     """
     family = lookup(name)
     allowed = [field.name for field in dataclasses.fields(family)]
     for field in fields:
         if field not in allowed:
             raise ValueError(f"family {name!r} has no field {field!r}; it has {', '.join(allowed)}")
-    return family(**fields)
+    env = family(**fields)
+    env.check()
+    return env

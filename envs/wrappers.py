@@ -55,6 +55,9 @@ class Wrapper(Env):
     def decode(self, level: Level, index: jax.Array) -> State:
         return self.env.decode(level, index)
 
+    def outcomes(self, level: Level, state: State, action: jax.Array) -> tuple[jax.Array, Outcome]:
+        raise NotImplementedError("a wrapper changes the whole table: see tabulate")
+
     def tabulate(self, level: Level) -> Table:
         return self.env.tabulate(level)
 
@@ -173,8 +176,10 @@ def pad(env: Env, fields: int, symbols: int, actions: int) -> Wrapper:
     """``env`` behind the common interface.
 
     Raises:
-        ValueError: the interface is too small for the family.
+        ValueError: the interface is too small for the family, or the environment is sticky.
     """
+    if isinstance(env, Sticky):
+        raise ValueError("pad the environment inside Sticky: a padded action moves the hand, too")
     for name, have, need in (
         ("fields", fields, env.num_fields),
         ("symbols", symbols, env.num_symbols + 1),

@@ -48,6 +48,10 @@ class DarkRoom(Env):
     size: int = static(7)
     density: float = 0.2
 
+    def check(self) -> None:
+        if self.size < 2:
+            raise ValueError(f"dark-room size {self.size}: use 2 or more")
+
     @property
     def num_actions(self) -> int:
         return 4

@@ -54,6 +54,10 @@ class KeyDoor(Env):
 
     size: int = static(6)
 
+    def check(self) -> None:
+        if self.size < 4:
+            raise ValueError(f"key-door size {self.size}: use 4 or more")
+
     @property
     def num_actions(self) -> int:
         return 4

@@ -49,6 +49,10 @@ class LavaCrossing(Env):
     size: int = static(7)
     streams: int = static(2)
 
+    def check(self) -> None:
+        if self.size < 3:
+            raise ValueError(f"lava-crossing size {self.size}: use 3 or more")
+
     @property
     def num_actions(self) -> int:
         return 4
@@ -72,8 +76,8 @@ class LavaCrossing(Env):
         place = jax.random.randint(place_key, shape, 1, self.size - 1)
         gap = jax.random.randint(gap_key, shape, 0, self.size)
         row, column = jnp.divmod(jnp.arange(self.size**2), self.size)
-        on = jnp.where(across[:, None], row == place[:, None], column == place[:, None])
-        open_ = jnp.where(across[:, None], column == gap[:, None], row == gap[:, None])
+        on = jnp.where(across[:, None], row[None] == place[:, None], column[None] == place[:, None])
+        open_ = jnp.where(across[:, None], column[None] == gap[:, None], row[None] == gap[:, None])
         lava = on.any(0) & ~(on & open_).any(0)
         start, goal = grid.choose_pair(pair_key, ~lava)
         return Level(lava, start, goal)

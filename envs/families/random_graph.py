@@ -52,6 +52,13 @@ class RandomGraph(Env):
     reach: int = static(3)
     distance: int = static(18)
 
+    def check(self) -> None:
+        if 2 * self.distance > self.nodes or self.reach >= self.nodes:
+            raise ValueError(
+                f"random-graph: no node of {self.nodes} on a ring is {self.distance} places away "
+                f"from another, or edges of {self.reach} go round it; raise nodes"
+            )
+
     @property
     def num_actions(self) -> int:
         return self.degree

@@ -53,6 +53,13 @@ class Teleporters(Env):
     pairs: int = static(4)
     density: float = 0.2
 
+    def check(self) -> None:
+        if self.size**2 < 2 * self.pairs + 2:
+            raise ValueError(
+                f"teleporters size {self.size}: {self.pairs} pairs of pads, start and goal need "
+                f"{2 * self.pairs + 2} cells; raise size or lower pairs"
+            )
+
     @property
     def num_actions(self) -> int:
         return 4

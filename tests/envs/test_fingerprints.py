@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import envs
+from envs.core import Env
 from envs.families import dark_room, random_graph
 from envs.wrappers import Scramble, wrap
 from tests.envs.worlds import behind, each, raw_levels
@@ -166,3 +167,11 @@ def test_prints_have_64_bits():
     # The lower word, which the split reads, is even over its bits; the upper is a minimum of 8.
     bits = (words[:, 1:] >> np.arange(32, dtype=np.uint64)) & np.uint64(1)
     assert np.abs(bits.mean(0) - 0.5).max() < 5 * 0.5 / 64
+
+
+def test_fractions_count():
+    class Slope(Env):
+        pass
+
+    slopes = [{"angle": jnp.float32(angle), "side": jnp.int32(1)} for angle in (0.3, 0.7, -0.3)]
+    assert len(set(prints(Slope(), stacked(*slopes, slopes[0])))) == 3

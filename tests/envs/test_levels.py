@@ -62,6 +62,9 @@ def test_the_margin_decides():
         lead = np.diff(np.asarray(chosen.references), axis=1)
         assert (lead >= margin).all()
         assert (lead < 0.9).any() == (margin < 0.9)
+        # Without a margin, too, every level can be solved.
+        levels = each(MEMBERS(chosen, jnp.arange(256)))
+        assert max(steps_to_goal(plain("dark-room", level)) for level in levels) <= env.horizon
 
 
 @pytest.mark.parametrize("name", NAMES)

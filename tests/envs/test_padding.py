@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from agents.policy import Random
 from envs.core import Env, Outcome, advance, begin
 from envs.oracle import optimal_return, random_return
+from envs.registry import make
 from envs.rollout import rollout
 from envs.wrappers import Pad, Scramble, Sticky, pad, wrap
 from tests.envs.worlds import QUICK, raw_levels
@@ -147,3 +148,9 @@ def test_an_interface_that_is_too_small_says_what_to_raise(fields, symbols, acti
     message = f"too small for Corridor: {have} {name}, it needs {need}; raise `{name}`"
     with pytest.raises(ValueError, match=message):
         pad(Corridor(), fields, symbols, actions)
+
+
+def test_a_sticky_environment_is_not_padded():
+    sticky = wrap(Sticky, make("dark-room"))
+    with pytest.raises(ValueError, match="inside Sticky"):
+        pad(sticky, 1, 64, 5)

@@ -127,3 +127,19 @@ def test_a_taken_name_is_refused(monkeypatch):
     envs.register("dark-room", DarkRoom)  # the same once more is no harm
     envs.register("other", Other)
     assert isinstance(envs.make("other"), Other)
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("dark-room", {"size": 1}),
+        ("teleporters", {"size": 3, "pairs": 4}),
+        ("lava-crossing", {"size": 2}),
+        ("key-door", {"size": 3}),
+        ("random-graph", {"nodes": 20, "distance": 18}),
+    ],
+)
+def test_impossible_sizes_are_refused(name, fields):
+    with pytest.raises(ValueError, match=f"{name}.*(use|raise)"):
+        registry.make(name, **fields)
+    assert registry.make(name)

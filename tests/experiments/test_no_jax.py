@@ -82,12 +82,15 @@ def test_help_says_what_every_field_does(heavy):
         assert f"--{field.name.replace('_', '-')}" in out
 
 
-def test_a_family_beside_the_person_is_found(tmp_path, environment):
+@pytest.mark.parametrize("draw", ["DarkRoom", "Env"])  # of a core that draws nothing
+def test_a_family_beside_the_person_is_found(tmp_path, environment, draw):
     """The console script does not put the working folder on the path by itself."""
     source = (
+        "from envs.core import Env\n"
         "from envs.families.dark_room import DarkRoom\n"
         "class Cellar(DarkRoom):\n"
         '    """A dark room, further down."""\n'
+        f"    draw = {draw}.draw\n"
     )
     (tmp_path / "cellar.py").write_text(source, encoding="utf-8")
     script = "from experiments.cli import main; main()"
@@ -97,3 +100,4 @@ def test_a_family_beside_the_person_is_found(tmp_path, environment):
     )
     assert done.returncode == 0, done.stderr
     assert "A dark room, further down." in done.stdout
+    assert ("#" in done.stdout) == (draw == "DarkRoom")

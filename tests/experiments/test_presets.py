@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from agents.transformer import ModelConfig, define
+from envs.levels import draw_levels
 from envs.registry import names
 from experiments import suite
 from experiments.compare import Comparison
 from experiments.config import COST, PRESETS, CompareConfig, check, known_families, preset
 from experiments.folder import RunFolder
 from icl import arms
+from icl.train import Numbers, Run
 
 FOUR = ("dark-room", "teleporters", "lava-crossing", "key-door")
 
@@ -54,29 +56,37 @@ def test_ladder_has_every_arm_and_curves():
 
 
 def test_paper_is_of_the_papers_size():
+    """12 x 768 x 12 is the paper's model, called 100M there. Its blocks hold 85M; the rest encodes
+    pixels and text, which symbols do not need."""
     paper = preset("paper")
+    assert (paper.layers, paper.width, paper.heads) == (12, 768, 12)
     assert paper.slots * paper.horizon == 2048
     assert (paper.dtype, paper.remat) == ("bfloat16", True)
     model = ModelConfig(paper.width, paper.layers, paper.heads, paper.dtype, paper.remat)
     face = suite.build(paper).interface
     shapes = jax.eval_shape(lambda key: define(model, face, key)[1], jax.random.key(0))
     count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
-    assert 90e6 < count < 115e6
+    assert 84.9e6 < count < 86e6
     assert {str(leaf.dtype) for leaf in jax.tree.leaves(shapes)} == {"float32"}
 
 
 def test_the_first_update_of_paper_runs_at_reduced_depth(tmp_path):
-    """All shapes and settings but the number of blocks, contexts and levels drawn."""
-    paper = preset("paper")
-    small = {"layers": 1, "contexts": 4, "pool": 1, "train_levels": 16, "levels": 16}
-    job = Comparison(dataclasses.replace(paper, **small), RunFolder(tmp_path))
+    """All shapes and settings of a context; fewer blocks, contexts, families and levels."""
+    few = {"layers": 1, "contexts": 1, "families": ("dark-room",), "test_families": (), "pool": 1}
+    config = dataclasses.replace(preset("paper"), **few, train_levels=16, levels=16)
+    job = Comparison(config, RunFolder(tmp_path))
     program, start = job._initial(0)
-    run = job._run(("bursty", 0))
-    context = jax.jit(program.contexts)(jax.random.key(0), run)
-    assert context.valid.shape == (1, 4, 2048)
-    state, metrics = jax.jit(lambda s, r: program.chunk(s, r, 1))(start, run)
+    train = draw_levels(job.suite.train["dark-room"], jax.random.key(0), 16, split="train")
+    numbers = Numbers(config.learning_rate, float(config.warmup), float(config.updates))
+    chunk = jax.jit(
+        lambda state, run: program.chunk(state, run, 1),
+        compiler_options={"xla_backend_optimization_level": 0},  # it runs once
+    )
+    state, metrics = chunk(start, Run(job.arm("bursty"), numbers, (train,)))
     assert int(state.step) == 1 and metrics.loss.shape == (1,)
-    assert np.isfinite(metrics.loss) and np.isfinite(metrics.gradient)
     assert 0 < metrics.loss[0] < 2 * np.log(job.suite.interface.actions)
-    moved = jax.tree.map(lambda a, b: bool((a != b).any()), start.parameters, state.parameters)
-    assert all(jax.tree.leaves(moved))
+    assert 0 < metrics.gradient[0] < np.inf
+    assert 8 <= metrics.tokens[0] <= 2048
+    for old, new in zip(*map(jax.tree.leaves, (start.parameters, state.parameters)), strict=True):
+        assert np.isfinite(new).all()
+        assert old.ndim == 1 or (old != new).any()  # a step of 1e-7 rounds to none in a gain
