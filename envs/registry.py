@@ -38,9 +38,10 @@ def lookup(name: str) -> type[Env]:
         module, _, attribute = name.partition(":")
         try:
             family = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError, TypeError) as error:
+        except Exception as error:  # whatever a person's module raises on import
             raise ValueError(
-                f"family {name!r} cannot be loaded: {error}; expected module:Class"
+                f"family {name!r} cannot be loaded: {type(error).__name__}: {error}; "
+                "expected module:Class"
             ) from error
         if not (isinstance(family, type) and issubclass(family, Env)):
             raise ValueError(f"family {name!r} is not a subclass of envs.core.Env")

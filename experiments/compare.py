@@ -17,7 +17,7 @@ from agents.transformer import ModelConfig
 from experiments import results as results_lib
 from experiments import suite as suite_lib
 from experiments.config import CompareConfig, ConfigError
-from experiments.folder import RunFolder, environment
+from experiments.folder import RunFolder, environment, uninterrupted
 from experiments.progress import Progress
 from icl import arms as arms_lib
 from icl import checkpoint, parallel
@@ -185,10 +185,11 @@ def _train_wave(
     if every:
         for cell, result in zip(wave, tested):
             lines += _curve(job, cell, config.updates, result)
-    folder.log(lines)
-    for cell, own, result in zip(wave, parameters, tested):
-        checkpoint.save(folder.checkpoint(*cell), own)
-        folder.write(f"cells/{folder.cell(*cell)}.json", job.rows(cell, result))
+    with uninterrupted():  # a wave is finished whole, and orbax writes in threads of its own
+        folder.log(lines)
+        for cell, own, result in zip(wave, parameters, tested):
+            checkpoint.save(folder.checkpoint(*cell), own)
+            folder.write(f"cells/{folder.cell(*cell)}.json", job.rows(cell, result))
 
 
 def _hear(
@@ -327,7 +328,10 @@ def evaluate_again(
     with progress.task("testing", len(cells), "cells") as bar:
         for wave in job.waves(cells):
             padded = wave + [wave[-1]] * (job.wave - len(wave))
-            restored = [checkpoint.restore(folder.checkpoint(*cell), like) for cell in padded]
+            try:
+                restored = [checkpoint.restore(folder.checkpoint(*cell), like) for cell in padded]
+            except ValueError as error:
+                raise ConfigError(str(error)) from None
             for cell, result in zip(wave, job.test(tester, padded, parallel.stack(restored))):
                 rows += job.rows(cell, result)
             bar.advance(len(wave))

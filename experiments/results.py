@@ -162,9 +162,9 @@ def _ladder(rows: Sequence[Row], arms: list[str]) -> list[dict[str, Any]]:
     unseen = {arm: scores(rows, arm, "unseen-level", 1) for arm in arms}
     zero = {arm: scores(rows, arm, "unseen-level", 0) for arm in arms}
     pairs = [("bursty-chunks", "shuffled"), ("shuffled", "isolated-chunks:1"), ("bursty", "single")]
-    made = [_above(a, b, unseen) for a, b in pairs if a in arms and b in arms]
+    made = [_above(a, b, unseen) for a, b in pairs if unseen.get(a) and unseen.get(b)]
     for arm in ("nonbursty", "isolated-chunks", "isolated-chunks:1"):
-        if "shuffled" in arms and arm in arms:
+        if "shuffled" in arms and unseen.get(arm):
             gain = _difference(unseen[arm], zero[arm])
             claim = f"{arm} gains nothing from one demonstration on unseen levels (within 0.05)"
             made.append(_verdict(claim, gain, gain.low > -0.05 and gain.high < 0.05))

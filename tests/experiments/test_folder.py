@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -175,3 +176,20 @@ def test_environment_does_without_git_and_proc(monkeypatch):
     monkeypatch.setattr(folder_lib.Path, "read_text", fail)
     found = environment([SimpleNamespace(device_kind="abacus")])
     assert (found["commit"], found["processor"]) == ("unknown", "unknown")
+
+
+def test_ctrl_c_waits_for_what_must_not_be_cut():
+    done = []
+    with pytest.raises(KeyboardInterrupt), folder_lib.uninterrupted():
+        signal.raise_signal(signal.SIGINT)
+        done.append("whole")
+    assert done == ["whole"]
+    with pytest.raises(KeyboardInterrupt):  # and is heard as ever afterwards
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_an_error_ends_the_wait_too():
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(OSError, match="full"), folder_lib.uninterrupted():
+        raise OSError("full")
+    assert signal.getsignal(signal.SIGINT) is before

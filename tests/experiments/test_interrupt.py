@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments import cli, folder
+from experiments import cli, compare, folder
+from experiments.config import ConfigError
 
 
 def cells(run: Path) -> dict[str, int]:
@@ -69,3 +70,25 @@ def test_ctrl_c_is_one_line_anywhere(tmp_path, monkeypatch, capsys, words):
     assert cli.run(words.split()) == 130
     out, err = capsys.readouterr()
     assert (out, err) == ("", "\nlevelburst: interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "said", "kept"),
+    [
+        (ConfigError("too few levels"), 2, "levelburst: too few levels", False),
+        (FloatingPointError("the loss is nan"), 1, "levelburst: the loss is nan", True),
+        (OSError("no space left"), 1, "levelburst: no space left", True),
+        (KeyboardInterrupt(), 130, "levelburst: interrupted; 0 finished cells are kept in", True),
+    ],
+)
+def test_how_a_comparison_may_end(tmp_path, monkeypatch, capsys, end, code, said, kept):
+    """What is only found while levels are drawn is a person's mistake, and leaves nothing."""
+
+    def stop(*_):
+        raise end
+
+    monkeypatch.setattr(cli, "_prepare_jax", lambda config: "cpu")
+    monkeypatch.setattr(compare, "run", stop)
+    assert cli.run(["compare", "--preset", "smoke", "--out", str(tmp_path / "run")]) == code
+    assert capsys.readouterr().err.strip().startswith(said)
+    assert (tmp_path / "run").exists() is kept

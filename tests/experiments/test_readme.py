@@ -19,7 +19,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    """The fenced blocks of a language: fences open and close in turn."""
+    fenced = README.split("```")[1::2]
+    return [
+        text for name, _, text in (block.partition("\n") for block in fenced) if name == language
+    ]
 
 
 def test_corridor_is_a_whole_family(tmp_path, monkeypatch):
