@@ -140,7 +140,7 @@ class Env(struct.PyTreeNode):
     def symmetries(self, level: Level) -> Level:
         """The level's symmetric copies, stacked on a leading axis; itself alone by default.
 
-        Whatever does not change the level as a problem (a relabelling, say) is normalised here.
+        A relabelling that does not change the level as a problem is normalised here.
         """
         return jax.tree.map(lambda x: jnp.asarray(x)[None], level)
 

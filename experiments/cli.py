@@ -134,7 +134,8 @@ def _compare(arguments: list[str]) -> int:
         refuse_on_cpu(config)
     from experiments import suite as suite_lib
 
-    suite_lib.build(config)  # may still find a mistake
+    # Building and drawing may still find a mistake; nothing is touched before.
+    suite_lib.draw(config, suite_lib.build(config), config.seed)
     folder = RunFolder.create(path, overwrite=config.overwrite)
     settings = dataclasses.asdict(dataclasses.replace(config, out="", overwrite=False))
     line = "levelburst compare " + " ".join(shlex.quote(word) for word in arguments)
@@ -212,6 +213,8 @@ def _evaluate(arguments: list[str]) -> int:
 def _report(arguments: list[str]) -> int:
     given = _parse(RunConfig, "report", _positional(arguments))
     _, folder = _load(given.run)
+    if not (given.run / "results.json").is_file():
+        raise ConfigError(f"{given.run} is not finished; go on with: levelburst resume {given.run}")
     try:
         _conclude(folder.path, folder.read("results.json"))
     except ConfigError:
@@ -275,8 +278,15 @@ def _prepare_jax(config: CompareConfig) -> str:
     import jax
 
     cells = len(config.arms) * config.seeds
-    jax.config.update("jax_num_cpu_devices", min(config.devices or os.cpu_count() or 1, cells))
+    jax.config.update("jax_num_cpu_devices", min(config.devices or _cores(), cells))
     return jax.default_backend()
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _quiet_jax() -> None:

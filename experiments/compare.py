@@ -144,7 +144,7 @@ class Comparison:
 def run(config: CompareConfig, folder: RunFolder, progress: Progress) -> dict[str, Any]:
     """Runs what is not finished yet, and writes ``results.json``; returns what it holds."""
     job = Comparison(config, folder)
-    started = time.perf_counter()
+    started, machine = time.perf_counter(), environment(jax.devices())
     todo = [cell for cell in job.cells if not folder.finished(*cell)]
     with progress.task("training", len(todo) * config.updates, "updates") as bar:
         trainer, tester = job.trainer(), job.tester(job.model)
@@ -153,7 +153,8 @@ def run(config: CompareConfig, folder: RunFolder, progress: Progress) -> dict[st
             _train_wave(job, wave, trainer, tester, bar)
     _read(job, progress)
     whole = len(todo) == len(job.cells)
-    return _finish(job, time.perf_counter() - started if whole else None)
+    seconds = round(time.perf_counter() - started, 1) if whole else None  # unknown if resumed
+    return _finish(job, machine | {"seconds": seconds})
 
 
 def _train_wave(
@@ -267,8 +268,8 @@ def _read(job: Comparison, progress: Progress) -> None:
             folder.write(f"cells/{folder.cell(reader, seed)}.json", rows)
 
 
-def _finish(job: Comparison, seconds: float | None) -> dict[str, Any]:
-    """Gathers the cells into ``results.json``; ``seconds`` is None for a run that was resumed."""
+def _finish(job: Comparison, machine: dict[str, Any]) -> dict[str, Any]:
+    """Gathers the cells into ``results.json``; ``machine`` is what the session began with."""
     config, folder = job.config, job.folder
     names = [*config.arms, *config.readers]
     rows = [
@@ -283,7 +284,7 @@ def _finish(job: Comparison, seconds: float | None) -> dict[str, Any]:
     found = {
         "schema": 1,
         "config": folder.read("config.json"),
-        "environment": environment(jax.devices()) | {"seconds": seconds and round(seconds, 1)},
+        "environment": machine,
         "arms": {arm: _deal(config, arm, lines) for arm in config.arms},
         "rows": rows,
         "verdicts": results_lib.verdicts_of(rows, curves),

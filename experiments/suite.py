@@ -13,8 +13,6 @@ from envs.levels import LevelSet, draw_levels, overlap
 from envs.wrappers import Scramble, Sticky, pad, wrap
 from experiments.config import CompareConfig, ConfigError
 
-TEST = "test"
-
 
 @dataclasses.dataclass(frozen=True)
 class Suite:
@@ -72,14 +70,31 @@ def build(config: CompareConfig) -> Suite:
             )
             return wrap(Sticky, scrambled, stickiness=config.stickiness)
 
+        _refuse_disguise(config, inner)
         ready = {name: behind(env) for name, env in inner.items()}
     except ValueError as error:
         raise ConfigError(str(error)) from None
     return Suite(
         train={name: ready[name] for name in config.families},
-        held_out={name: ready[name] for name in config.test_families},
+        held_out={
+            # An overlapping family is tested on its unseen levels already.
+            name: ready[name]
+            for name in config.test_families
+            if type(inner[name]) not in {type(inner[other]) for other in config.families}
+        },
         interface=face,
     )
+
+
+def _refuse_disguise(config: CompareConfig, inner: dict[str, Env]) -> None:
+    """Raises ConfigError for one family under two names, once to train on and once to hold out."""
+    for name in config.test_families:
+        for other in config.families:
+            if type(inner[name]) is type(inner[other]) and not config.allow_overlap:
+                raise ConfigError(
+                    f"test family {name!r} is the training family {other!r} under another name; "
+                    "take it from one of them, or say --allow-overlap"
+                )
 
 
 def draw(config: CompareConfig, suite: Suite, seed: int) -> Sets:
