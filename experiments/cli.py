@@ -214,7 +214,10 @@ def _report(arguments: list[str]) -> int:
     given = _parse(RunConfig, "report", _positional(arguments))
     _, folder = _load(given.run)
     if not (given.run / "results.json").is_file():
-        raise ConfigError(f"{given.run} is not finished; go on with: levelburst resume {given.run}")
+        raise ConfigError(
+            f"{given.run / 'results.json'} is missing: the run is not finished; "
+            f"go on with: levelburst resume {given.run}"
+        )
     try:
         _conclude(folder.path, folder.read("results.json"))
     except ConfigError:

@@ -167,7 +167,7 @@ class Program:
         return state, Metrics(
             loss=loss,
             accuracy=accuracy,
-            gradient=optax.global_norm(gradient),
+            gradient=optax.tree.norm(gradient),
             rows=jnp.float32(lengths.size),
             tokens=lengths.sum(),
             longest=lengths.max(),
