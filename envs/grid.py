@@ -9,8 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-UP, RIGHT, DOWN, LEFT = range(4)
-MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)], np.int32)
+MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)], np.int32)  # up, right, down, left
 
 
 def move(cell: jax.Array, action: jax.Array, size: int) -> jax.Array:

@@ -23,6 +23,7 @@ from icl import arms as arms_lib
 from icl import checkpoint, parallel
 from icl.actor import Actor, ModelActor, ReaderActor
 from icl.arms import Arm
+from icl.conditions import DEMONSTRATIONS
 from icl.demonstrations import show
 from icl.evaluate import EvaluateConfig, evaluate
 from icl.train import Numbers, Program, Run, TrainConfig, TrainState, initial
@@ -123,7 +124,7 @@ class Comparison:
     def rows(self, cell: Cell, results: list[Any]) -> list[results_lib.Row]:
         """The rows of one cell; an arm whose contexts have no slots is shown whole ones only."""
         arm = self.arm(cell[0])
-        kinds = results_lib.DEMONSTRATIONS[:1] if arm.alone else results_lib.DEMONSTRATIONS
+        kinds = DEMONSTRATIONS[:1] if arm.alone else DEMONSTRATIONS
         head = {
             "arm": cell[0],
             "chunk": int(arm.chunk) or self.config.horizon,

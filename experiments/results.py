@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from icl.conditions import ACTINGS, DEMONSTRATIONS
 from icl.statistics import Interval, interval, paired
 
 Row = dict[str, Any]
-ACTINGS = ("sampled", "greedy")
-DEMONSTRATIONS = ("whole", "as-trained")
 
 
 def rows_of(

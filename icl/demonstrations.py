@@ -17,11 +17,10 @@ Families = tuple[tuple[LevelSet, ...], ...]
 """The level sets of each family, one a split, all behind one interface. The sets of a family share
 its environment."""
 
-KINDS = ("whole", "as-trained")
-
 
 class Shown(struct.PyTreeNode):
-    """Test levels and what is shown of them; S is the number of sets, D of ``KINDS``.
+    """Test levels and what is shown of them; S is the number of sets, D of kinds
+    of demonstrations (icl/conditions.py).
 
     Attributes:
         levels: of each family, its levels stacked on [split, n].

@@ -15,10 +15,9 @@ import jax.numpy as jnp
 from flax import struct
 
 from icl.actor import Actor
+from icl.conditions import ACTINGS
 from icl.demonstrations import Families, Shown
 from icl.episodes import play
-
-ACTINGS = ("sampled", "greedy")
 
 
 @dataclasses.dataclass(frozen=True)
