@@ -7,12 +7,14 @@ freezing of finished episodes live here, once, in ``begin`` and ``advance``.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
+from envs import tiles
 from envs.table import Table
 
 Level = Any  # a family's own pytree of arrays
@@ -69,6 +71,21 @@ class Env(struct.PyTreeNode):
     def num_symbols(self) -> int:
         """V: every symbol is int32 in [0, V)."""
         raise self._missing("num_symbols")
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Of one observation: (F,), or (64, 64, 3) of pixels."""
+        return (self.num_fields,)
+
+    @property
+    def observation_dtype(self) -> str:
+        """``int32`` for symbols, ``uint8`` for pixels."""
+        return "int32"
+
+    @property
+    def bare(self) -> Env:
+        """The family itself, without wrappers."""
+        return self
 
     # Dynamics. --------------------------------------------------------------------------
     def level(self, key: jax.Array) -> Level:
@@ -151,9 +168,35 @@ class Env(struct.PyTreeNode):
         low = jnp.where(high == high.min(), hashes[:, 1], jnp.uint32(0xFFFFFFFF))
         return jnp.stack([high.min(), low.min()])
 
-    def draw(self, level: Level, state: State) -> str:
-        """Text picture of a concrete (not traced) level and state, one character a cell."""
+    # Pictures. ----------------------------------------------------------------------------
+    hidden: ClassVar[tuple[int, ...]] = (tiles.START,)
+    """Tiles of ``draw`` that the agent is not shown: they are floor in ``view``."""
+
+    def draw(self, level: Level, state: State) -> jax.Array:
+        """int32[H, W]: the whole truth as tiles (envs/tiles.py), for people. Pure; with it,
+        pictures, GIFs, text and pixel observations come for free."""
         raise self._missing("draw")
+
+    def view(self, level: Level, state: State) -> jax.Array:
+        """int32[H, W]: what the agent may see of ``draw``, as tiles: its pixel observation."""
+        picture = self.draw(level, state)
+        return jnp.where(jnp.isin(picture, jnp.asarray(self.hidden)), tiles.FLOOR, picture)
+
+    def text(self, level: Level, state: State) -> str:
+        """A concrete (not traced) level and state in words a person can read."""
+        return tiles.text(np.asarray(self.draw(level, state)))
+
+    def from_tiles(self, picture: np.ndarray) -> Level:
+        """The level whose first state ``draw`` shows as int32[H, W]; where levels are grids."""
+        raise self._missing("from_tiles")
+
+    def parse(self, text: str) -> Level:
+        """The level that lines of text show: the inverse of ``text`` in the first state.
+
+        Raises:
+            ValueError: no level of this family and size looks like that.
+        """
+        return self.from_tiles(tiles.parse(text))
 
     def _missing(self, name: str) -> NotImplementedError:
         return NotImplementedError(f"{type(self).__name__} does not define {name!r} (envs/core.py)")
@@ -163,7 +206,7 @@ class TimeStep(struct.PyTreeNode):
     """What an agent receives after acting.
 
     Attributes:
-        observation: int32[F].
+        observation: int32[F], or uint8[64, 64, 3] of pixels.
         reward: float32[] in [-1, 1].
         terminated: bool[]; the episode reached a final state.
         truncated: bool[]; the horizon cut it off. Never both.

@@ -1,4 +1,4 @@
-"""Square grids: moves, symmetries and text, shared by the families that live on one.
+"""Square grids: moves, symmetries and pictures, shared by the families that live on one.
 
 A cell is int32 in [0, size * size), row by row from the top left.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+from envs import tiles
 
 MOVES = np.array([(-1, 0), (0, 1), (1, 0), (0, -1)], np.int32)  # up, right, down, left
 
@@ -41,7 +43,59 @@ def dihedral(size: int) -> np.ndarray:
     return np.stack([np.argsort(copy.ravel()) for copy in copies]).astype(np.int32)
 
 
-def text(size: int, characters: dict[int, str]) -> str:
-    """The grid as lines of text; ``.`` where ``characters`` names nothing."""
-    cells = [characters.get(cell, ".") for cell in range(size * size)]
-    return "\n".join("".join(cells[row * size : (row + 1) * size]) for row in range(size))
+def paint(size: int, *layers: tuple[int | jax.Array, jax.Array]) -> jax.Array:
+    """int32[size, size]: floor, and on it the layers (tile, place), the last one on top; a place is
+    a cell int32[] or a mask bool[size * size]."""
+    cells = jnp.arange(size * size, dtype=jnp.int32)
+    picture = jnp.full(size * size, tiles.FLOOR, jnp.int32)
+    for tile, place in layers:
+        mask = place if place.dtype == bool else cells == place
+        picture = jnp.where(mask, tile, picture)
+    return picture.reshape(size, size)
+
+
+def read(picture: np.ndarray, size: int) -> np.ndarray:
+    """The tiles int32[size * size] of a square picture int32[size, size].
+
+    Raises:
+        ValueError: it has another size.
+    """
+    if picture.shape != (size, size):
+        raise ValueError(
+            f"the level is {' x '.join(map(str, picture.shape))} tiles, this environment's are "
+            f"{size} x {size}; make it with another size"
+        )
+    return picture.ravel()
+
+
+def find(cells: np.ndarray, *wanted: int) -> jax.Array:
+    """int32[]: the one cell that holds one of the ``wanted`` tiles.
+
+    Raises:
+        ValueError: there is none, or more than one.
+    """
+    places = np.flatnonzero(np.isin(cells, wanted))
+    if places.size != 1:
+        names = " or ".join(repr(tiles.TILES[tile].character) for tile in wanted)
+        raise ValueError(f"the level has {places.size} cells {names}; it needs exactly one")
+    return jnp.int32(places[0])
+
+
+def window(cell: jax.Array, size: int, view: int) -> tuple[jax.Array, jax.Array]:
+    """The square of ``view`` * ``view`` cells around a cell, row by row: bool[view²], whether each
+    lies inside the grid, and int32[view²], which it is (any one where it lies outside)."""
+    offset = jnp.arange(view, dtype=jnp.int32) - view // 2
+    row, column = jnp.divmod(cell, size)
+    rows, columns = row + offset, column + offset
+    inside = ((rows >= 0) & (rows < size))[:, None] & ((columns >= 0) & (columns < size))
+    cells = jnp.clip(rows, 0, size - 1)[:, None] * size + jnp.clip(columns, 0, size - 1)
+    return inside.ravel(), cells.ravel()
+
+
+def crop(picture: jax.Array, cell: jax.Array, view: int) -> jax.Array:
+    """int32[view, view]: the window of a square picture around a cell; unseen outside of it, and
+    starts are not shown."""
+    inside, cells = window(cell, picture.shape[0], view)
+    seen = picture.ravel()[cells]
+    seen = jnp.where(seen == tiles.START, tiles.FLOOR, seen)
+    return jnp.where(inside, seen, tiles.UNSEEN).reshape(view, view)

@@ -8,6 +8,7 @@ import importlib
 from typing import Any
 
 from envs.core import Env
+from envs.unforgiving import unforgiving
 
 _FAMILIES: dict[str, type[Env]] = {}
 
@@ -53,11 +54,13 @@ def lookup(name: str) -> type[Env]:
     return _FAMILIES[name]
 
 
-def make(name: str, **fields: Any) -> Env:
+def make(name: str, *, lethality: float = 0.0, recoverability: float = 1.0, **fields: Any) -> Env:
     """The environment of a family, with fields in place of its defaults.
 
     Args:
         name: a registered name or ``module:Class``.
+        lethality: share of the mistakes that end the episode (envs/unforgiving.py).
+        recoverability: share of the other mistakes that do not throw the agent back.
         **fields: fields of the family's dataclass.
 
     Raises:
@@ -67,7 +70,8 @@ def make(name: str, **fields: Any) -> Env:
     allowed = [field.name for field in dataclasses.fields(family)]
     for field in fields:
         if field not in allowed:
-            raise ValueError(f"family {name!r} has no field {field!r}; it has {', '.join(allowed)}")
+            every = ", ".join([*allowed, "lethality", "recoverability"])
+            raise ValueError(f"family {name!r} has no field {field!r}; it has {every}")
     env = family(**fields)
     env.check()
-    return env
+    return unforgiving(env, lethality, recoverability)

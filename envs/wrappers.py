@@ -22,6 +22,10 @@ class Wrapper(Env):
     env: Env = struct.field(default=None)  # type: ignore[assignment]
 
     @property
+    def bare(self) -> Env:
+        return self.env.bare
+
+    @property
     def num_actions(self) -> int:
         return self.env.num_actions
 
@@ -67,8 +71,25 @@ class Wrapper(Env):
     def fingerprint(self, level: Level) -> jax.Array:
         return self.env.fingerprint(level)
 
-    def draw(self, level: Level, state: State) -> str:
+    def draw(self, level: Level, state: State) -> jax.Array:
+        level, state = self.peel(level, state)
         return self.env.draw(level, state)
+
+    def view(self, level: Level, state: State) -> jax.Array:
+        level, state = self.peel(level, state)
+        return self.env.view(level, state)
+
+    def text(self, level: Level, state: State) -> str:
+        level, state = self.peel(level, state)
+        return self.env.text(level, state)
+
+    def peel(self, level: Level, state: State) -> tuple[Level, State]:
+        """The level and state of the environment inside."""
+        return level, state
+
+    def outward(self, level: Level, action: jax.Array) -> jax.Array:
+        """int32[]: the action that the environment inside takes for ``action`` int32[]."""
+        return action
 
 
 def wrap(kind: type[Wrapper], env: Env, **fields: Any) -> Wrapper:
@@ -116,8 +137,8 @@ class Sticky(Wrapper):
     def tabulate(self, level: Level) -> Table:
         return self.env.tabulate(level).replace(stickiness=jnp.float32(self.stickiness))
 
-    def draw(self, level: Level, state: StickyState) -> str:
-        return self.env.draw(level, state.inner)
+    def peel(self, level: Level, state: StickyState) -> tuple[Level, State]:
+        return level, state.inner
 
 
 class Pad(Wrapper):
@@ -261,5 +282,8 @@ class Scramble(Wrapper):
         """Of the content before scrambling: two meanings of one level are one level."""
         return self.env.fingerprint(level.inner)
 
-    def draw(self, level: ScrambledLevel, state: State) -> str:
-        return self.env.draw(level.inner, state)
+    def peel(self, level: ScrambledLevel, state: State) -> tuple[Level, State]:
+        return level.inner, state
+
+    def outward(self, level: ScrambledLevel, action: jax.Array) -> jax.Array:
+        return jnp.argmax(level.actions == action).astype(jnp.int32)

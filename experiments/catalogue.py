@@ -41,7 +41,7 @@ def _entry(name: str, count: int = 256) -> str:
         ]
         if type(env).draw is not Env.draw:  # a picture is optional
             level = levels.level(0)
-            picture = env.draw(level, env.reset(jax.random.key(0), level)).splitlines()
+            picture = env.text(level, env.reset(jax.random.key(0), level)).splitlines()
             lines += ["", *(f"    {line}" for line in picture[:12])]
             if len(picture) > 12:
                 lines.append(f"    … {len(picture) - 12} more lines")

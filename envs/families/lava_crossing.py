@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from envs import grid
-from envs.core import Env, Outcome, static
+from envs import grid, tiles
+from envs.core import Outcome, static
 from envs.registry import register
+from envs.room import Room, State
 
 
 class Level(struct.PyTreeNode):
@@ -24,50 +25,29 @@ class Level(struct.PyTreeNode):
     goal: jax.Array
 
 
-class State(struct.PyTreeNode):
-    """Attributes:
-    cell: int32[], where the agent stands.
-    """
-
-    cell: jax.Array
-
-
-class LavaCrossing(Env):
+class LavaCrossing(Room):
     """A room cut by streams of lava, each with one gap; the goal is hidden and so is the lava.
 
     Observation: int32[1], the agent's cell. Actions: up, right, down, left; the border blocks.
     Reward: 1 on entering the goal; 0 elsewhere. Entering the goal or lava terminates the episode.
     Levels: ``streams`` streams, each a row or a column (a fair coin) at a uniform place off the
-    border with a uniform gap; start and goal are uniform over the pairs of different cells
-    without lava.
+    border with a uniform gap; any other cell is lava with probability ``density``; start and
+    goal are uniform over the pairs of different cells without lava.
 
     Attributes:
         size: cells along an edge.
+        density: probability of lava off the streams, in [0, 1).
         streams: streams of lava.
     """
 
-    size: int = static(7)
+    hidden = (tiles.LAVA, tiles.START, tiles.GOAL)
+
+    density: float = 0.0
     streams: int = static(2)
 
     def check(self) -> None:
         if self.size < 3:
             raise ValueError(f"lava-crossing size {self.size}: use 3 or more")
-
-    @property
-    def num_actions(self) -> int:
-        return 4
-
-    @property
-    def num_fields(self) -> int:
-        return 1
-
-    @property
-    def num_symbols(self) -> int:
-        return self.size**2
-
-    @property
-    def num_states(self) -> int:
-        return self.size**2
 
     def level(self, key: jax.Array) -> Level:
         side_key, place_key, gap_key, pair_key = jax.random.split(key, 4)
@@ -78,36 +58,37 @@ class LavaCrossing(Env):
         row, column = jnp.divmod(jnp.arange(self.size**2), self.size)
         on = jnp.where(across[:, None], row[None] == place[:, None], column[None] == place[:, None])
         open_ = jnp.where(across[:, None], column[None] == gap[:, None], row[None] == gap[:, None])
-        lava = on.any(0) & ~(on & open_).any(0)
+        scattered = jax.random.bernoulli(jax.random.fold_in(key, 4), self.density, (self.size**2,))
+        lava = on.any(0) & ~(on & open_).any(0) | scattered
         start, goal = grid.choose_pair(pair_key, ~lava)
         return Level(lava, start, goal)
-
-    def reset(self, key: jax.Array, level: Level) -> State:
-        return State(level.start)
 
     def step(self, key: jax.Array, level: Level, state: State, action: jax.Array) -> Outcome:
         cell = grid.move(state.cell, action, self.size)
         won = cell == level.goal
         return Outcome(State(cell), won.astype(jnp.float32), won | level.lava[cell])
 
-    def observe(self, level: Level, state: State) -> jax.Array:
-        return state.cell[None]
-
-    def encode(self, level: Level, state: State) -> jax.Array:
-        return state.cell
-
-    def decode(self, level: Level, index: jax.Array) -> State:
-        return State(index)
-
     def symmetries(self, level: Level) -> Level:
         image = jnp.asarray(grid.dihedral(self.size))
         origin = jnp.argsort(image, axis=1)
         return Level(level.lava[origin], image[:, level.start], image[:, level.goal])
 
-    def draw(self, level: Level, state: State) -> str:
-        marks = {int(c): "~" for c in np.flatnonzero(level.lava)}
-        marks |= {int(level.start): "S", int(level.goal): "G", int(state.cell): "@"}
-        return grid.text(self.size, marks)
+    def draw(self, level: Level, state: State) -> jax.Array:
+        return grid.paint(
+            self.size,
+            (tiles.LAVA, level.lava),
+            (tiles.START, level.start),
+            (tiles.GOAL, level.goal),
+            (tiles.AGENT, state.cell),
+        )
+
+    def from_tiles(self, picture: np.ndarray) -> Level:
+        cells = grid.read(picture, self.size)
+        return Level(
+            lava=jnp.asarray(cells == tiles.LAVA),
+            start=grid.find(cells, tiles.START, tiles.AGENT),
+            goal=grid.find(cells, tiles.GOAL),
+        )
 
 
 register("lava-crossing", LavaCrossing)

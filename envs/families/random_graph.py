@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from envs import tiles
 from envs.core import Env, Outcome, static
 from envs.registry import register
 
@@ -38,19 +41,24 @@ class RandomGraph(Env):
     Observation: int32[1], the node. Actions: the node's A edges, whose order means nothing.
     Reward: 1 on reaching the goal, which terminates the episode; 0 elsewhere. Levels: every edge
     leads 1 to ``reach`` places along the ring, either way, uniformly; the start is uniform and
-    the goal uniform over the nodes at least ``distance`` places from it.
+    the goal uniform over the nodes at least ``distance`` places from it. With probability
+    ``density`` an edge is blocked: it leads back to its own node.
 
     Attributes:
         nodes: N, on the ring.
         degree: A, edges of a node.
         reach: longest edge, in places along the ring.
         distance: least distance from start to goal, in places along the ring.
+        density: probability of a blocked edge, in [0, 1).
     """
+
+    hidden = (tiles.START, tiles.GOAL)
 
     nodes: int = static(48)
     degree: int = static(4)
     reach: int = static(3)
     distance: int = static(18)
+    density: float = 0.0
 
     def check(self) -> None:
         if 2 * self.distance > self.nodes or self.reach >= self.nodes:
@@ -80,6 +88,8 @@ class RandomGraph(Env):
         shape = (self.nodes, self.degree)
         hop = jax.random.randint(hop_key, shape, 1, self.reach + 1)
         hop = jnp.where(jax.random.bernoulli(side_key, shape=shape), hop, -hop)
+        blocked = jax.random.bernoulli(jax.random.fold_in(key, 4), self.density, shape)
+        hop = jnp.where(blocked, 0, hop)
         start = jax.random.randint(start_key, (), 0, self.nodes)
         away = jax.random.randint(goal_key, (), self.distance, self.nodes - self.distance + 1)
         edges = (jnp.arange(self.nodes)[:, None] + hop) % self.nodes
@@ -116,7 +126,21 @@ class RandomGraph(Env):
 
         return jax.tree.map(lambda *x: jnp.stack(x), copy(1), copy(-1))
 
-    def draw(self, level: Level, state: State) -> str:
+    def draw(self, level: Level, state: State) -> jax.Array:
+        """The nodes row by row, in the order of the ring; edges are not drawn."""
+        side = math.isqrt(self.nodes - 1) + 1
+        places = jnp.arange(-(-self.nodes // side) * side, dtype=jnp.int32)
+        picture = jnp.where(places < self.nodes, tiles.FLOOR, tiles.BLANK)
+        for tile, node in (
+            (tiles.START, level.start),
+            (tiles.GOAL, level.goal),
+            (tiles.AGENT, state.node),
+        ):
+            picture = jnp.where(places == node, tile, picture)
+        return picture.reshape(-1, side)
+
+    def text(self, level: Level, state: State) -> str:
+        """A line a node: where its edges lead, and who is there."""
         lines = []
         for node, edges in enumerate(np.asarray(level.edges).tolist()):
             marks = [

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from envs import grid
-from envs.core import Env, Outcome, static
+from envs import grid, tiles
+from envs.core import static
 from envs.registry import register
+from envs.room import Room, State
 
 
 class Level(struct.PyTreeNode):
@@ -26,15 +27,7 @@ class Level(struct.PyTreeNode):
     goal: jax.Array
 
 
-class State(struct.PyTreeNode):
-    """Attributes:
-    cell: int32[], where the agent stands.
-    """
-
-    cell: jax.Array
-
-
-class Teleporters(Env):
+class Teleporters(Room):
     """A room with a hidden goal and pairs of pads: entering one puts the agent on its partner.
 
     Observation: int32[1], the agent's cell. Actions: up, right, down, left; a wall or the border
@@ -49,32 +42,18 @@ class Teleporters(Env):
         density: probability of a wall, in [0, 1).
     """
 
-    size: int = static(7)
+    hidden = (tiles.WALL, tiles.START, tiles.GOAL, *tiles.PADS)
+
     pairs: int = static(4)
-    density: float = 0.2
 
     def check(self) -> None:
+        if self.pairs > len(tiles.PADS):
+            raise ValueError(f"teleporters pairs {self.pairs}: use at most {len(tiles.PADS)}")
         if self.size**2 < 2 * self.pairs + 2:
             raise ValueError(
                 f"teleporters size {self.size}: {self.pairs} pairs of pads, start and goal need "
                 f"{2 * self.pairs + 2} cells; raise size or lower pairs"
             )
-
-    @property
-    def num_actions(self) -> int:
-        return 4
-
-    @property
-    def num_fields(self) -> int:
-        return 1
-
-    @property
-    def num_symbols(self) -> int:
-        return self.size**2
-
-    @property
-    def num_states(self) -> int:
-        return self.size**2
 
     def level(self, key: jax.Array) -> Level:
         wall_key, place_key = jax.random.split(key)
@@ -85,24 +64,10 @@ class Teleporters(Env):
         link = jnp.arange(self.size**2, dtype=jnp.int32).at[pads].set(jnp.roll(pads, self.pairs))
         return Level(walls, link, start, goal)
 
-    def reset(self, key: jax.Array, level: Level) -> State:
-        return State(level.start)
-
-    def step(self, key: jax.Array, level: Level, state: State, action: jax.Array) -> Outcome:
-        ahead = grid.move(state.cell, action, self.size)
-        blocked = level.walls[ahead] | (ahead == state.cell)
-        cell = jnp.where(blocked, state.cell, level.link[ahead])
-        won = cell == level.goal
-        return Outcome(State(cell), won.astype(jnp.float32), won)
-
-    def observe(self, level: Level, state: State) -> jax.Array:
-        return state.cell[None]
-
-    def encode(self, level: Level, state: State) -> jax.Array:
-        return state.cell
-
-    def decode(self, level: Level, index: jax.Array) -> State:
-        return State(index)
+    def move(self, level: Level, cell: jax.Array, action: jax.Array) -> jax.Array:
+        ahead = grid.move(cell, action, self.size)
+        blocked = level.walls[ahead] | (ahead == cell)
+        return jnp.where(blocked, cell, level.link[ahead])
 
     def symmetries(self, level: Level) -> Level:
         image = jnp.asarray(grid.dihedral(self.size))
@@ -110,14 +75,36 @@ class Teleporters(Env):
         link = jnp.take_along_axis(image, level.link[origin], axis=1)
         return Level(level.walls[origin], link, image[:, level.start], image[:, level.goal])
 
-    def draw(self, level: Level, state: State) -> str:
-        marks = {int(c): "#" for c in np.flatnonzero(level.walls)}
-        letters = iter("abcdefghijklmnopqrstuvwxyz")
-        for cell, partner in enumerate(np.asarray(level.link).tolist()):
-            if cell < partner:
-                marks |= dict.fromkeys((cell, partner), next(letters))
-        marks |= {int(level.start): "S", int(level.goal): "G", int(state.cell): "@"}
-        return grid.text(self.size, marks)
+    def draw(self, level: Level, state: State) -> jax.Array:
+        cells = jnp.arange(self.size**2)
+        first = level.link > cells  # the pads of a pair share the number of its first one
+        number = jnp.cumsum(first) - 1
+        number = jnp.where(first, number, number[level.link])
+        pads = jnp.asarray(tiles.PADS)[number % len(tiles.PADS)]
+        return grid.paint(
+            self.size,
+            (tiles.WALL, level.walls),
+            (pads, level.link != cells),
+            (tiles.START, level.start),
+            (tiles.GOAL, level.goal),
+            (tiles.AGENT, state.cell),
+        )
+
+    def from_tiles(self, picture: np.ndarray) -> Level:
+        cells = grid.read(picture, self.size)
+        link = np.arange(cells.size, dtype=np.int32)
+        for pad in set(cells.tolist()) & set(tiles.PADS):
+            places = np.flatnonzero(cells == pad)
+            if places.size != 2:
+                name = tiles.TILES[pad].character
+                raise ValueError(f"pad {name!r} stands {places.size} times; pads come in pairs")
+            link[places] = places[::-1]
+        return Level(
+            walls=jnp.asarray(cells == tiles.WALL),
+            link=jnp.asarray(link),
+            start=grid.find(cells, tiles.START, tiles.AGENT),
+            goal=grid.find(cells, tiles.GOAL),
+        )
 
 
 register("teleporters", Teleporters)

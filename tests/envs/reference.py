@@ -4,34 +4,19 @@ breadth-first search, and dynamic programming over the enlarged state (state, pr
 import dataclasses
 import math
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-State = tuple[int, ...]
-MOVES = ((-1, 0), (0, 1), (1, 0), (0, -1))
+from tests.envs.dynamics import abstract, hazards, navigation, objects
+from tests.envs.plain import Plain, State
 
-
-@dataclasses.dataclass(frozen=True)
-class Plain:
-    """Deterministic dynamics of one level.
-
-    Attributes:
-        start: the first state, its fields in a tuple.
-        actions: A.
-        step: (state, action) -> (successor, won, over).
-    """
-
-    start: State
-    actions: int
-    step: Callable[[State, int], tuple[State, bool, bool]]
-
-
-def neighbour(cell: int, action: int, size: int) -> int:
-    """The cell next to a cell, or the cell itself at the border."""
-    row, column = cell // size + MOVES[action][0], cell % size + MOVES[action][1]
-    return row * size + column if 0 <= row < size and 0 <= column < size else cell
+FAMILIES = {
+    **navigation.FAMILIES,
+    **objects.FAMILIES,
+    **hazards.FAMILIES,
+    **abstract.FAMILIES,
+}
 
 
 def plain(name: str, level: Any) -> Plain:
@@ -39,74 +24,13 @@ def plain(name: str, level: Any) -> Plain:
     return FAMILIES[name](level)
 
 
-def _dark_room(level: Any) -> Plain:
-    walls, goal = level.walls.tolist(), int(level.goal)
-    size = math.isqrt(len(walls))
-
-    def step(state: State, action: int):
-        ahead = neighbour(state[0], action, size)
-        cell = state[0] if walls[ahead] else ahead
-        return (cell,), cell == goal, cell == goal
-
-    return Plain((int(level.start),), 4, step)
-
-
-def _key_door(level: Any) -> Plain:
-    walls, goal = level.walls.tolist(), int(level.goal)
-    door, key, size = int(level.door), int(level.key), math.isqrt(len(walls))
-
-    def step(state: State, action: int):
-        cell, holds = state
-        ahead = neighbour(cell, action, size)
-        if not walls[ahead] and (ahead != door or holds):
-            cell = ahead
-        if cell == key:
-            holds = 1
-        return (cell, holds), cell == goal, cell == goal
-
-    return Plain((int(level.start), 0), 4, step)
-
-
-def _lava_crossing(level: Any) -> Plain:
-    lava, goal = level.lava.tolist(), int(level.goal)
-    size = math.isqrt(len(lava))
-
-    def step(state: State, action: int):
-        cell = neighbour(state[0], action, size)
-        return (cell,), cell == goal, cell == goal or lava[cell]
-
-    return Plain((int(level.start),), 4, step)
-
-
-def _random_graph(level: Any) -> Plain:
-    edges, goal = level.edges.tolist(), int(level.goal)
-
-    def step(state: State, action: int):
-        node = edges[state[0]][action]
-        return (node,), node == goal, node == goal
-
-    return Plain((int(level.start),), len(edges[0]), step)
-
-
-def _teleporters(level: Any) -> Plain:
-    walls, link, goal = level.walls.tolist(), level.link.tolist(), int(level.goal)
-    size = math.isqrt(len(walls))
-
-    def step(state: State, action: int):
-        ahead = neighbour(state[0], action, size)
-        cell = state[0] if ahead == state[0] or walls[ahead] else link[ahead]
-        return (cell,), cell == goal, cell == goal
-
-    return Plain((int(level.start),), 4, step)
-
-
-FAMILIES = {
-    "dark-room": _dark_room,
-    "key-door": _key_door,
-    "lava-crossing": _lava_crossing,
-    "random-graph": _random_graph,
-    "teleporters": _teleporters,
-}
+def deterministic(world: Plain) -> bool:
+    """Every reachable action has one outcome, and a reward is 1 and the end, or nothing."""
+    return all(
+        len(outcomes) == 1 and outcomes[0][2] in (0, 1) and (outcomes[0][3] or not outcomes[0][2])
+        for state in reachable(world)
+        for outcomes in (world.outcomes(state, action) for action in range(world.actions))
+    )
 
 
 def reachable(world: Plain) -> list[State]:
@@ -116,26 +40,27 @@ def reachable(world: Plain) -> list[State]:
     while queue:
         state = queue.popleft()
         for action in range(world.actions):
-            after, _, over = world.step(state, action)
-            if not over and after not in found:
-                found[after] = None
-                queue.append(after)
+            for probability, after, _, over in world.outcomes(state, action):
+                if probability > 0 and not over and after not in found:
+                    found[after] = None
+                    queue.append(after)
     return list(found)
 
 
 def steps_to_goal(world: Plain, start: State | None = None) -> float:
-    """The least number of steps to the goal by breadth-first search; infinite if there is none."""
+    """The least number of steps to a reward, with luck where there is chance, by breadth-first
+    search; infinite if there is none."""
     start = world.start if start is None else start
     distance, queue = {start: 0}, deque([start])
     while queue:
         state = queue.popleft()
         for action in range(world.actions):
-            after, won, over = world.step(state, action)
-            if won:
-                return distance[state] + 1
-            if not over and after not in distance:
-                distance[after] = distance[state] + 1
-                queue.append(after)
+            for probability, after, reward, over in world.outcomes(state, action):
+                if probability > 0 and reward > 0:
+                    return distance[state] + 1
+                if probability > 0 and not over and after not in distance:
+                    distance[after] = distance[state] + 1
+                    queue.append(after)
     return math.inf
 
 
@@ -178,10 +103,10 @@ def dynamics(world: Plain, stickiness: float, idle: int = 0) -> tuple[Dynamics, 
     reward = np.zeros(move.shape[:2])
     for state, i in number.items():
         for action in range(world.actions):
-            after, won, over = world.step(state, action)
-            reward[i, action] = won
-            if not over:
-                move[i, action, number[after]] = 1
+            for probability, after, pay, over in world.outcomes(state, action):
+                reward[i, action] += probability * pay
+                if probability > 0 and not over:
+                    move[i, action, number[after]] += probability
         move[i, world.actions :, i] = 1
     return Dynamics(move, reward, 0, stickiness), states
 

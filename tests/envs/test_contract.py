@@ -225,7 +225,7 @@ def test_nothing_recompiles_between_levels_and_numbers(world):
 
 
 def test_a_picture_shows_the_agent_once(world):
-    picture = world.env.draw(at(world.levels, 0), at(world.episodes.state, 0, 0, 0))
+    picture = world.env.text(at(world.levels, 0), at(world.episodes.state, 0, 0, 0))
     assert picture.count("@") == 1
     assert picture == "\n".join(line.rstrip() for line in picture.splitlines())
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import envs
+from envs import room as room_lib
 from envs.core import Env
-from envs.families import dark_room, random_graph
+from envs.families import random_graph
 from envs.wrappers import Scramble, wrap
 from tests.envs.worlds import behind, each, raw_levels
 
@@ -22,13 +23,8 @@ def prints(env, levels) -> list[tuple[int, int]]:
 
 
 def room(picture: str):
-    """A level of dark-room from text: # wall, S start, G goal."""
-    cells = np.array(list("".join(picture.split())))
-    return dark_room.Level(
-        walls=jnp.asarray(cells == "#"),
-        start=jnp.int32(np.flatnonzero(cells == "S")[0]),
-        goal=jnp.int32(np.flatnonzero(cells == "G")[0]),
-    )
+    """A level of dark-room from its rows."""
+    return envs.make("dark-room", size=3).parse(picture.replace(" ", "\n"))
 
 
 def stacked(*levels):
@@ -131,7 +127,7 @@ def test_one_wall_makes_another_room(seed):
     # Start and goal off every axis of the square: no symmetry but the identity keeps them.
     walls = np.tile(rng.random(49) < 0.2, (50, 1))
     walls[np.arange(49), np.arange(49)] ^= True
-    pairs = dark_room.Level(
+    pairs = room_lib.Level(
         jnp.asarray(walls), jnp.full(50, 2, jnp.int32), jnp.full(50, 15, jnp.int32)
     )
     assert len(set(prints(ROOM, pairs))) == 50
@@ -142,8 +138,8 @@ def test_each_part_of_a_level_counts():
     cells = jnp.arange(49, dtype=jnp.int32)
     walls = jnp.broadcast_to(level.walls, (49, 49))
     fixed = jnp.full(49, 2, jnp.int32)
-    assert len(set(prints(ROOM, dark_room.Level(walls, fixed, cells)))) == 49
-    assert len(set(prints(ROOM, dark_room.Level(walls, cells, fixed)))) == 49
+    assert len(set(prints(ROOM, room_lib.Level(walls, fixed, cells)))) == 49
+    assert len(set(prints(ROOM, room_lib.Level(walls, cells, fixed)))) == 49
 
 
 def test_scrambling_and_sticking_change_no_content():

@@ -10,7 +10,7 @@ import envs
 from envs.core import Env
 from envs.levels import LevelSet, bucket, draw_levels, overlap
 from tests.envs.reference import FAMILIES, dynamics, finite_return, plain, steps_to_goal
-from tests.envs.worlds import ACTIONS, LEVELS, MEMBERS, STICKINESS, each, same
+from tests.envs.worlds import LEVELS, MEMBERS, STICKINESS, each, same
 
 NAMES = tuple(FAMILIES)
 TINY = {"size": 3, "density": 0.0}  # a room of 72 levels, 12 up to symmetry
@@ -25,7 +25,7 @@ def check_admission(name: str, chosen: LevelSet, indices: np.ndarray) -> list[in
     ):
         lengths.append(steps_to_goal(plain(name, level.inner)))
         world, states = dynamics(plain(name, level.inner), STICKINESS, idle=1)
-        uniform = np.full((len(states), ACTIONS), 1 / ACTIONS)
+        uniform = np.full((len(states), env.num_actions), 1 / env.num_actions)
         assert best == pytest.approx(finite_return(world, env.horizon), abs=2e-5)
         assert random == pytest.approx(finite_return(world, env.horizon, uniform), abs=2e-5)
         assert best - random >= env.margin

@@ -12,7 +12,7 @@ from agents.policy import Oracle, Random
 from envs.core import Env
 from envs.oracle import random_return, solve
 from envs.rollout import Trajectories, rollout
-from tests.envs.worlds import FIELDS, QUICK, SYMBOLS, behind, each, raw_levels, same
+from tests.envs.worlds import QUICK, behind, each, raw_levels, same
 
 LEVELS, ROLLOUTS, HORIZON = 12, 32, 16
 STICKINESS = 0.3
@@ -41,12 +41,12 @@ def group(request) -> Trajectories:
 def test_axes_and_dtypes(group):
     steps = (LEVELS, ROLLOUTS, HORIZON)
     expected = {
-        "observation": (np.int32, (*steps, FIELDS)),
+        "observation": (np.int32, (*steps, group.observation.shape[-1])),
         "action": (np.int32, steps),
         "reward": (np.float32, steps),
         "terminated": (np.bool_, steps),
         "truncated": (np.bool_, steps),
-        "successor": (np.int32, (*steps, FIELDS)),
+        "successor": (np.int32, (*steps, group.observation.shape[-1])),
         "valid": (np.bool_, steps),
         "fingerprint": (np.uint32, (LEVELS, 2)),
     }
@@ -110,10 +110,11 @@ def states(env: Env, level, observation: np.ndarray) -> np.ndarray:
         return env.observe(level, env.decode(level, index))
 
     shown = np.asarray(jax.vmap(look)(jnp.arange(env.num_states)))
-    code = shown @ (SYMBOLS ** np.arange(FIELDS))
+    weight = env.num_symbols ** np.arange(env.num_fields)
+    code = shown @ weight
     assert len(set(code.tolist())) == len(code)
     order = np.argsort(code)
-    return order[np.searchsorted(code[order], observation @ (SYMBOLS ** np.arange(FIELDS)))]
+    return order[np.searchsorted(code[order], observation @ weight)]
 
 
 @pytest.mark.parametrize("name", NAMES)

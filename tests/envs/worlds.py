@@ -8,15 +8,15 @@ import numpy as np
 from envs.core import Env
 from envs.wrappers import Scramble, Sticky, Wrapper, pad, wrap
 
-FIELDS, SYMBOLS, ACTIONS = 2, 52, 5  # of the common interface; one action more than families have
 STICKINESS = 0.1
 # Compiles 2-3 times faster; for what runs little and is not itself under test.
 QUICK = {"xla_backend_optimization_level": 0}
 
 
 def behind(env: Env, stickiness: float = STICKINESS) -> Wrapper:
-    """Sticky(Scramble(Pad(env)))."""
-    return wrap(Sticky, wrap(Scramble, pad(env, FIELDS, SYMBOLS, ACTIONS)), stickiness=stickiness)
+    """Sticky(Scramble(Pad(env))), with a field, a symbol and an action to spare."""
+    common = pad(env, env.num_fields + 1, env.num_symbols + 2, env.num_actions + 1)
+    return wrap(Sticky, wrap(Scramble, common), stickiness=stickiness)
 
 
 LEVELS = jax.jit(lambda env, keys: jax.vmap(env.level)(keys), compiler_options=QUICK)
