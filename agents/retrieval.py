@@ -31,14 +31,14 @@ class Reader(struct.PyTreeNode):
         """float32[A]: 0 for the action read and -1e9 for the others; all 0 on a miss.
 
         Args:
-            observation: int32[F], to act on.
+            observation: int32[F], to act on (or pixels uint8[64, 64, 3]).
             seen: int32[P, F], the context's observations.
             action: int32[P], the actions chosen there.
             valid: bool[P], which of them may be read.
             num_actions: A.
         """
-        equal = (seen == observation).sum(-1)
-        usable = valid & (jnp.asarray(self.nearest) | (equal == observation.shape[-1]))
+        equal = (seen == observation).reshape(seen.shape[0], -1).sum(-1)
+        usable = valid & (jnp.asarray(self.nearest) | (equal == observation.size))
         rank = equal * seen.shape[0] + jnp.arange(seen.shape[0])
         best = jnp.argmax(jnp.where(usable, rank, -1))
         other = jnp.arange(num_actions) != action[best]

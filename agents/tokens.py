@@ -13,7 +13,8 @@ from flax import struct
 
 
 class Steps(struct.PyTreeNode):
-    """Steps in the order of a context; ``...`` is usually [context].
+    """Steps in the order of a context; ``...`` is usually [context]. Where observations are pixels,
+    they are uint8[..., 64, 64, 3] instead of int32[..., F], here and in Tokens.
 
     Attributes:
         observation: int32[..., P, F], before acting.
@@ -42,7 +43,8 @@ class Tokens(struct.PyTreeNode):
         action: int32[...], chosen at the token before; -1 where there is none.
         reward: float32[...], that it earned.
         terminated: bool[...], whether it ended its episode in a final state.
-        successor: int32[..., F], the observation that it led to; -1 where there is none.
+        successor: int32[..., F], the observation that it led to; -1 where there is none (pixels:
+            black).
         start: bool[...], an episode starts here.
         cut: bool[...], a cell starts here in mid-episode, and what precedes it is foreign to it.
     """
@@ -65,37 +67,42 @@ def tokens_of(steps: Steps) -> Tokens:
         rest = jax.lax.slice_in_dim(x, 0, x.shape[axis] - 1, axis=axis)
         return jnp.concatenate([jnp.full_like(first, empty), rest], axis=axis)
 
+    seen = steps.action.ndim - 1 - steps.successor.ndim  # the position axis of observations
+    nothing = 0 if steps.successor.dtype == jnp.uint8 else -1
     return Tokens(
         observation=steps.observation,
         action=before(steps.action, -1, -1),
         reward=before(steps.reward, 0.0, -1),
         terminated=before(steps.terminated, False, -1),
-        successor=before(steps.successor, -1, -2),
+        successor=before(steps.successor, nothing, seen),
         start=steps.start,
         cut=steps.cut,
     )
 
 
 def features(tokens: Tokens, num_symbols: int, num_actions: int) -> jax.Array:
-    """float32[..., W], W = ``width(F, V, A)``: a token as indicators side by side.
+    """float32[..., W], W = ``width(F, V, A)``: a token of symbols as indicators side by side.
 
     The embedding is one matrix over them, so a token is embedded by one matrix product and its
     gradient needs no scatter.
     """
 
-    def indicators(index: jax.Array, count: int) -> jax.Array:
-        return (index[..., None] == jnp.arange(count)).astype(jnp.float32)
-
     def fields(symbols: jax.Array) -> jax.Array:
-        flat = indicators(symbols, num_symbols)
+        flat = _indicators(symbols, num_symbols)
         return flat.reshape(*flat.shape[:-2], -1)
 
+    return jnp.concatenate(
+        [fields(tokens.observation), fields(tokens.successor), outcomes(tokens, num_actions)],
+        axis=-1,
+    )
+
+
+def outcomes(tokens: Tokens, num_actions: int) -> jax.Array:
+    """float32[..., A + 4]: all of a token but its observations, as indicators and scalars."""
     scalars = [tokens.reward, tokens.terminated, tokens.start, tokens.cut]
     return jnp.concatenate(
         [
-            fields(tokens.observation),
-            fields(tokens.successor),
-            indicators(tokens.action, num_actions),
+            _indicators(tokens.action, num_actions),
             jnp.stack([x.astype(jnp.float32) for x in scalars], axis=-1),
         ],
         axis=-1,
@@ -103,5 +110,9 @@ def features(tokens: Tokens, num_symbols: int, num_actions: int) -> jax.Array:
 
 
 def width(num_fields: int, num_symbols: int, num_actions: int) -> int:
-    """W, the number of features of a token."""
+    """W, the number of features of a token of symbols."""
     return 2 * num_fields * num_symbols + num_actions + 4
+
+
+def _indicators(index: jax.Array, count: int) -> jax.Array:
+    return (index[..., None] == jnp.arange(count)).astype(jnp.float32)

@@ -18,6 +18,7 @@ from flax import nnx, struct
 from agents import tokens as tokens_lib
 from agents.attention import attend, attend_cached
 from agents.tokens import Tokens
+from envs.render import SIDE
 
 Parameters = Any  # nnx.State: a pytree of float arrays
 
@@ -44,11 +45,12 @@ class ModelConfig:
 
 @dataclasses.dataclass(frozen=True)
 class Interface:
-    """What the decoder reads and says: F fields of V symbols, A actions."""
+    """What the decoder reads and says: F fields of V symbols, or pixels; A actions."""
 
     fields: int
     symbols: int
     actions: int
+    pixels: bool = False
 
 
 class Cache(struct.PyTreeNode):
@@ -120,6 +122,30 @@ class Block(nnx.Module):
         return self.finish(x, jnp.swapaxes(attend(query, key, value), 1, 2)), (key, value)
 
 
+class Eye(nnx.Module):
+    """Pixels in, features out: patches of 8 × 8 pixels through one matrix and a rectifier, side by
+    side (a patch embedding; Dosovitskiy et al. 2021, arXiv 2010.11929)."""
+
+    PATCH = 8
+    CHANNELS = 32
+
+    def __init__(self, rngs: nnx.Rngs, dtype: Any):
+        self.patch = _linear(3 * self.PATCH**2, self.CHANNELS, 2.0, rngs, dtype)
+
+    @classmethod
+    def width(cls) -> int:
+        """Features of a picture."""
+        return cls.CHANNELS * (SIDE // cls.PATCH) ** 2
+
+    def __call__(self, picture: jax.Array) -> jax.Array:
+        """float[..., width] of uint8[..., 64, 64, 3]."""
+        lead, cut, patch = picture.shape[:-3], SIDE // self.PATCH, self.PATCH
+        patches = picture.reshape(*lead, cut, patch, cut, patch, 3)
+        patches = jnp.swapaxes(patches, -4, -3).reshape(*lead, cut * cut, -1)
+        light = patches.astype(self.patch.dtype) / 127.5 - 1
+        return jax.nn.relu(self.patch(light)).reshape(*lead, -1)
+
+
 class Transformer(nnx.Module):
     """Tokens in, action logits out."""
 
@@ -132,7 +158,12 @@ class Transformer(nnx.Module):
         self.config = config
         self.interface = interface
         dtype = jnp.dtype(config.dtype)
-        features = tokens_lib.width(interface.fields, interface.symbols, interface.actions)
+        if interface.pixels:
+            self.eye = Eye(rngs, dtype)
+            self.see = _linear(2 * Eye.width(), config.width, 1.0, rngs, dtype)
+            features = tokens_lib.width(0, 0, interface.actions)
+        else:
+            features = tokens_lib.width(interface.fields, interface.symbols, interface.actions)
         self.embed = _linear(features, config.width, np.sqrt(features), rngs, dtype)
         self.blocks = nnx.List([Block(config, rngs) for _ in range(config.layers)])
         self.norm = nnx.RMSNorm(config.width, dtype=dtype, rngs=rngs)
@@ -140,7 +171,11 @@ class Transformer(nnx.Module):
 
     def _embed(self, tokens: Tokens) -> jax.Array:
         face = self.interface
-        return self.embed(tokens_lib.features(tokens, face.symbols, face.actions))
+        if not face.pixels:
+            return self.embed(tokens_lib.features(tokens, face.symbols, face.actions))
+        seen = [self.eye(tokens.observation), self.eye(tokens.successor)]
+        told = self.embed(tokens_lib.outcomes(tokens, face.actions))
+        return told + self.see(jnp.concatenate(seen, axis=-1))
 
     def _logits(self, x: jax.Array) -> jax.Array:
         return self.head(self.norm(x)).astype(jnp.float32)

@@ -1,10 +1,11 @@
 """Sets of levels: an index becomes a level; train and test can share none.
 
 Level ``i`` of a set is ``env.level(fold_in(key, ids[i]))``. The ids are those, in order, whose
-level is admissible (solvable within the horizon, its exact optimal return ``env.margin`` above
-random play), lies in the split's bucket of the content hash, and repeats no earlier fingerprint.
-The bucket depends on the content alone, so a train and a test set are disjoint by construction,
-whatever keys they were drawn from.
+level is admissible (solvable within the horizon, its optimal return ``env.margin`` above random
+play: both exact where states can be enumerated, elsewhere an expert's and simulated), lies in the
+split's bucket of the content hash, and repeats no earlier fingerprint. The bucket depends on the
+content alone, so a train and a test set are disjoint by construction, whatever keys they were
+drawn from.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from envs.core import Env, Level
+from envs.core import Env, Level, Policy, advance, begin
 from envs.oracle import optimal_return, random_return
 
 Split = Literal["train", "test", "all"]
 BUCKETS = 8  # of which one holds the test levels
 BLOCK = 1024  # draws looked at together
 PATIENCE = 16  # blocks in a row without a new level before the search gives up
+EPISODES = 16  # of a level, for each reference where it has to be simulated
 
 
 class LevelSet(struct.PyTreeNode):
@@ -34,8 +36,11 @@ class LevelSet(struct.PyTreeNode):
         key: the key that levels are drawn from.
         ids: uint32[n], the admitted draws.
         fingerprints: uint32[n, 2], pairwise different.
-        references: float32[n, 2], the exact expected return of random play and of the optimum.
+        references: float32[n, 2], the expected return of random play and of the optimum: exact,
+            or where states cannot be enumerated the means of 16 simulated episodes of random play
+            and of the expert.
         zipf: float32[], exponent: level i is drawn with weight (i + 1) ** -zipf; 0 is uniform.
+        expert: who demonstrates these levels; None is the oracle.
     """
 
     env: Env
@@ -44,6 +49,7 @@ class LevelSet(struct.PyTreeNode):
     fingerprints: jax.Array
     references: jax.Array
     zipf: jax.Array
+    expert: Policy | None = None
 
     def level(self, index: int | jax.Array) -> Level:
         """The level with an index int32[] in [0, n)."""
@@ -68,15 +74,21 @@ def bucket(fingerprint: jax.Array | np.ndarray) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnames="count")
-def _draw(env: Env, key: jax.Array, first: jax.Array, *, count: int):
+def _draw(env: Env, key: jax.Array, first: jax.Array, expert: Policy | None, *, count: int):
     """Fingerprints, references and admissibility of the draws first … first + count - 1."""
 
     def one(index: jax.Array):
-        level = env.level(jax.random.fold_in(key, index))
-        table = env.tabulate(level)
-        references = jnp.stack(
-            [random_return(table, env.horizon), optimal_return(table, env.horizon)]
-        )
+        own = jax.random.fold_in(key, index)
+        level = env.level(own)
+        if env.num_states:
+            table = env.tabulate(level)
+            references = [random_return(table, env.horizon), optimal_return(table, env.horizon)]
+        else:
+            references = [
+                _simulate(env, jax.random.fold_in(own, i), level, policy)
+                for i, policy in enumerate((None, expert))
+            ]
+        references = jnp.stack(references)
         lead = references[1] - references[0]
         admitted = (lead >= env.margin) & (lead > 0)  # at margin 0, too, there must be a way
         return env.fingerprint(level), references, admitted
@@ -84,30 +96,66 @@ def _draw(env: Env, key: jax.Array, first: jax.Array, *, count: int):
     return jax.vmap(one)(first + jnp.arange(count, dtype=jnp.uint32))
 
 
+def _simulate(env: Env, key: jax.Array, level: Level, policy: Policy | None) -> jax.Array:
+    """float32[]: the mean return of ``EPISODES`` episodes; the policy None plays at random."""
+    init_key, key = jax.random.split(key)
+    memory = policy.init(init_key, env, level) if policy else None
+
+    def episode(key: jax.Array) -> jax.Array:
+        begin_key, key = jax.random.split(key)
+
+        def step(carry, key):
+            episode, memory = carry
+            act_key, step_key = jax.random.split(key)
+            if policy:
+                action, memory = policy.act(act_key, env, level, episode.state, memory)
+            else:
+                action = jax.random.randint(act_key, (), 0, env.num_actions)
+            episode = advance(env, step_key, level, episode, action)
+            return (episode, memory), episode.timestep.reward
+
+        first = (begin(env, begin_key, level), memory)
+        return jax.lax.scan(step, first, jax.random.split(key, env.horizon))[1].sum()
+
+    return jax.vmap(episode)(jax.random.split(key, EPISODES)).mean()
+
+
 def draw_levels(
-    env: Env, key: jax.Array, count: int, *, split: Split = "all", zipf: float = 0.0
+    env: Env,
+    key: jax.Array,
+    count: int,
+    *,
+    split: Split = "all",
+    zipf: float = 0.0,
+    expert: Policy | None = None,
 ) -> LevelSet:
     """Draws ``count`` different admissible levels of one split.
 
     Args:
-        env: an enumerable family, wrappers included.
+        env: a family, wrappers included.
         key: consumed.
         count: n, how many.
         split: ``train``, ``test`` (one content bucket in eight) or ``all``.
         zipf: exponent of the sampling weights.
+        expert: who demonstrates; None is the oracle, which needs states that can be enumerated.
 
     Raises:
-        ValueError: the family does not have that many (the search is bounded: it stops when
-            ``PATIENCE`` blocks of draws in a row bring nothing new, or after 2²⁶ draws).
+        ValueError: there is neither oracle nor expert, or the family does not have that many (the
+            search is bounded: it stops when ``PATIENCE`` blocks of draws in a row bring nothing
+            new, or after 2²⁶ draws).
     """
-    if not env.num_states:
+    name = type(env.bare).__name__
+    if not env.num_states and expert is None:
         raise ValueError(
-            f"{type(env).__name__} cannot be enumerated; its levels cannot be admitted"
+            f"{name} cannot be enumerated, so its levels have no oracle: give an expert "
+            "(agents/ppo.py trains one)"
         )
     ids, prints, references = np.zeros(0, np.uint32), np.zeros((0, 2), np.uint32), []
     first = dry = 0
     while ids.size < count:
-        drawn, values, admitted = map(np.asarray, _draw(env, key, jnp.uint32(first), count=BLOCK))
+        drawn, values, admitted = map(
+            np.asarray, _draw(env, key, jnp.uint32(first), expert, count=BLOCK)
+        )
         if split != "all":
             admitted = admitted & ((np.asarray(bucket(drawn)) == 0) == (split == "test"))
         found = np.flatnonzero(admitted)
@@ -121,7 +169,7 @@ def draw_levels(
         dry = 0 if fresh.size else dry + 1
         if ids.size < count and (dry == PATIENCE or first >= 2**26):
             raise ValueError(
-                f"{type(env).__name__} has too few {split} levels: {count} asked for, {ids.size} "
+                f"{name} has too few {split} levels: {count} asked for, {ids.size} "
                 f"found in {first} draws; ask for fewer, or raise size or lower margin"
             )
     return LevelSet(
@@ -131,6 +179,7 @@ def draw_levels(
         fingerprints=jnp.asarray(prints[:count]),
         references=jnp.asarray(np.concatenate(references)[:count]),
         zipf=jnp.float32(zipf),
+        expert=expert,
     )
 
 

@@ -9,7 +9,8 @@ from envs.core import Env, Level, Policy, advance, begin
 
 
 class Trajectories(struct.PyTreeNode):
-    """Groups of rollouts: the leading axes are always [level, rollout, time].
+    """Groups of rollouts: the leading axes are always [level, rollout, time]. Observations of
+    pixels are uint8[L, R, T, 64, 64, 3].
 
     Attributes:
         observation: int32[L, R, T, F], what the agent saw before acting.

@@ -18,12 +18,13 @@ from typing import Any, TypeVar
 from experiments.config import (
     COST,
     CompareConfig,
-    ConfigError,
     check,
     from_stored,
     preset,
     refuse_on_cpu,
+    with_suites,
 )
+from experiments.errors import ConfigError
 
 Config = TypeVar("Config")
 
@@ -123,7 +124,7 @@ def _compare(arguments: list[str]) -> int:
             name = arguments[index + 1]
         elif word.startswith("--preset="):
             name = word.partition("=")[2]
-    config = _parse(CompareConfig, "compare", arguments, preset(name))
+    config = with_suites(_parse(CompareConfig, "compare", arguments, preset(name)))
     check(config)
     from experiments.folder import RunFolder  # after the check: nothing is created before
 
@@ -232,7 +233,7 @@ def _report(arguments: list[str]) -> int:
 
 def _envs(arguments: list[str]) -> int:
     given = _parse(EnvsConfig, "envs", arguments)
-    from experiments.config import check_families, known_families
+    from experiments.families import built_in, check_families
 
     check_families(given.families)
     _quiet_jax()
@@ -244,7 +245,7 @@ def _envs(arguments: list[str]) -> int:
             envs.make(name)
         except ValueError as error:
             raise ConfigError(str(error)) from None
-    print(catalogue(given.families or known_families()))
+    print(catalogue(given.families or built_in()))
     return 0
 
 

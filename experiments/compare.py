@@ -16,7 +16,8 @@ from agents.retrieval import READERS
 from agents.transformer import ModelConfig
 from experiments import results as results_lib
 from experiments import suite as suite_lib
-from experiments.config import CompareConfig, ConfigError
+from experiments.config import CompareConfig
+from experiments.errors import ConfigError
 from experiments.folder import RunFolder, environment, uninterrupted
 from experiments.progress import Progress
 from icl import arms as arms_lib

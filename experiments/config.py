@@ -6,17 +6,13 @@ No JAX here: arguments are checked before it is imported.
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import importlib.util
 import math
 import typing
 from pathlib import Path
 
+from experiments.errors import ConfigError
+from experiments.families import check_families, expand, known
 from icl import arms as arms_lib
-
-
-class ConfigError(ValueError):
-    """A person's mistake: one line that says what was given, what was expected, what to try."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +24,10 @@ class CompareConfig:
     readers: tuple[str, ...] = ("hash-map", "nearest-neighbour")
     """Baselines that read the context without learning."""
     families: tuple[str, ...] = ("dark-room", "teleporters", "lava-crossing", "key-door")
-    """Training families, also tested on levels never seen."""
+    """Training families, also tested on levels never seen; `suite.navigation`, `suite.all` … stand
+    for the training side of a suite, `module:Class` and `xland:ID` for what others wrote."""
     test_families: tuple[str, ...] = ("random-graph",)
-    """Families that are only tested on."""
+    """Families that are only tested on; a suite stands for the families that it holds out."""
     allow_overlap: bool = False
     """Allow a test family that is also trained on; it counts among the unseen levels only."""
     seed: int = 0
@@ -56,6 +53,12 @@ class CompareConfig:
     """Updates that one pool of groups spans; foreign cells are exchanged within a pool."""
     query_loss: bool = False
     """Train on the query's actions only instead of every valid action."""
+    observations: str = "symbols"
+    """What the agent sees: symbols, or pixels (64 x 64 x 3 bytes; only actions are scrambled)."""
+    lethality: float = 0.0
+    """Share of the mistakes that end the episode."""
+    recoverability: float = 1.0
+    """Share of the other mistakes that do not throw the agent back to the start."""
     stickiness: float = 0.1
     """Probability that the last action is executed again in place of the chosen one."""
     scramble_actions: bool = True
@@ -209,7 +212,7 @@ def from_stored(stored: dict[str, typing.Any], path: Path) -> CompareConfig:
         if name in ("command", "command_line"):
             continue
         try:
-            _known("field", (name,), tuple(kinds))
+            known("field", (name,), tuple(kinds))
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from None
         kind = kinds[name]
@@ -226,12 +229,17 @@ def from_stored(stored: dict[str, typing.Any], path: Path) -> CompareConfig:
     return CompareConfig(**values)
 
 
-def known_families() -> tuple[str, ...]:
-    """Names of the built-in families, read off their files (a test holds the two together)."""
-    spec = importlib.util.find_spec("envs")
-    assert spec and spec.origin
-    files = (Path(spec.origin).parent / "families").glob("[!_]*.py")
-    return tuple(sorted(file.stem.replace("_", "-") for file in files))
+def with_suites(config: CompareConfig) -> CompareConfig:
+    """The config with suites replaced by their families.
+
+    Raises:
+        ConfigError: there is no suite of that name.
+    """
+    return dataclasses.replace(
+        config,
+        families=expand(config.families, "train"),
+        test_families=expand(config.test_families, "test"),
+    )
 
 
 def check(config: CompareConfig) -> None:
@@ -302,6 +310,11 @@ def _check_numbers(config: CompareConfig) -> None:
             raise ConfigError(f"{field} {getattr(config, field)}: use a number of {low} or more")
     if config.seed + config.seeds > 2**32:
         raise ConfigError(f"seed {config.seed}: the last seed must be below 2**32; use a lower one")
+    for field in ("lethality", "recoverability"):
+        if not 0 <= getattr(config, field) <= 1:
+            raise ConfigError(f"{field} {getattr(config, field)}: use a share from 0 to 1")
+    if config.observations not in ("symbols", "pixels"):
+        raise ConfigError(f"observations {config.observations!r}: use symbols or pixels")
     for field in ("stickiness", "margin"):
         if not 0 <= getattr(config, field) < 1:
             raise ConfigError(f"{field} {getattr(config, field)}: use a number from 0 up to 1")
@@ -334,7 +347,7 @@ def _check_names(config: CompareConfig) -> None:
         if not getattr(config, field):
             raise ConfigError(f"{field} is empty; give at least one")
     check_families(config.families + config.test_families)
-    _known("reader", config.readers, ("hash-map", "nearest-neighbour"))
+    known("reader", config.readers, ("hash-map", "nearest-neighbour"))
     both = set(config.families) & set(config.test_families)
     if both and not config.allow_overlap:
         raise ConfigError(
@@ -343,37 +356,11 @@ def _check_names(config: CompareConfig) -> None:
         )
 
 
-def check_families(names: tuple[str, ...]) -> None:
-    """Raises ConfigError for a family that is neither built in nor in a module that exists."""
-    for name in names:
-        if ":" not in name:
-            _known("family", (name,), known_families())
-            continue
-        module = name.partition(":")[0]
-        try:
-            found = importlib.util.find_spec(module)
-        except Exception:  # whatever a parent package raises on import
-            found = None
-        if found is None:
-            raise ConfigError(
-                f"family {name!r}: no module {module!r} on the Python path; run from its folder "
-                "or set PYTHONPATH"
-            )
-
-
-def _known(kind: str, given: tuple[str, ...], known: tuple[str, ...]) -> None:
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise ConfigError(f"unknown {kind} {name!r}; {hint}")
-
-
 def preset(name: str) -> CompareConfig:
     """The config of a preset.
 
     Raises:
         ConfigError: there is none of that name.
     """
-    _known("preset", (name,), tuple(PRESETS))
+    known("preset", (name,), tuple(PRESETS))
     return PRESETS[name]

@@ -16,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from experiments.config import ConfigError
+from experiments.errors import ConfigError
 
 
 class RunFolder:

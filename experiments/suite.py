@@ -10,8 +10,10 @@ import envs
 from agents.transformer import Interface
 from envs.core import Env
 from envs.levels import LevelSet, draw_levels, overlap
+from envs.pixels import Pixels
 from envs.wrappers import Scramble, Sticky, pad, wrap
-from experiments.config import CompareConfig, ConfigError
+from experiments.config import CompareConfig
+from experiments.errors import ConfigError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +55,21 @@ def build(config: CompareConfig) -> Suite:
     """
     names = dict.fromkeys(config.families + config.test_families)
     try:
-        inner = {n: envs.make(n, horizon=config.horizon, margin=config.margin) for n in names}
+        inner = {
+            name: envs.make(
+                name,
+                horizon=config.horizon,
+                margin=config.margin,
+                lethality=config.lethality,
+                recoverability=config.recoverability,
+            )
+            for name in names
+        }
         face = Interface(
             fields=max(env.num_fields for env in inner.values()),
             symbols=config.symbols or max(env.num_symbols for env in inner.values()) + 1,
             actions=max(env.num_actions for env in inner.values()),
+            pixels=config.observations == "pixels",
         )
 
         def behind(env: Env) -> Env:
@@ -68,7 +80,8 @@ def build(config: CompareConfig) -> Suite:
                 scramble_actions=config.scramble_actions,
                 scramble_symbols=config.scramble_symbols,
             )
-            return wrap(Sticky, scrambled, stickiness=config.stickiness)
+            sticky = wrap(Sticky, scrambled, stickiness=config.stickiness)
+            return wrap(Pixels, sticky) if face.pixels else sticky
 
         _refuse_disguise(config, inner)
         ready = {name: behind(env) for name, env in inner.items()}
@@ -80,7 +93,7 @@ def build(config: CompareConfig) -> Suite:
             # An overlapping family is tested on its unseen levels already.
             name: ready[name]
             for name in config.test_families
-            if type(inner[name]) not in {type(inner[other]) for other in config.families}
+            if not any(_alike(inner[name], inner[other]) for other in config.families)
         },
         interface=face,
     )
@@ -90,7 +103,7 @@ def _refuse_disguise(config: CompareConfig, inner: dict[str, Env]) -> None:
     """Raises ConfigError for one family under two names, once to train on and once to hold out."""
     for name in config.test_families:
         for other in config.families:
-            if type(inner[name]) is type(inner[other]) and not config.allow_overlap:
+            if _alike(inner[name], inner[other]) and not config.allow_overlap:
                 raise ConfigError(
                     f"test family {name!r} is the training family {other!r} under another name; "
                     "take it from one of them, or say --allow-overlap"
@@ -138,7 +151,7 @@ def refuse_overlap(
         if split == "seen-level":
             continue
         for other in train:
-            if type(_innermost(other.env)) is not type(_innermost(pool.env)):
+            if not _alike(other.env, pool.env):
                 continue
             for first, second in overlap(other, pool):
                 raise ConfigError(
@@ -147,7 +160,6 @@ def refuse_overlap(
                 )
 
 
-def _innermost(env: Env) -> Env:
-    while hasattr(env, "env"):
-        env = env.env  # type: ignore[attr-defined]
-    return env
+def _alike(first: Env, second: Env) -> bool:
+    """Two environments are of one family, whatever is around them."""
+    return type(first.bare) is type(second.bare)

@@ -15,7 +15,7 @@ from icl.contexts import Context, arrange
 
 Families = tuple[tuple[LevelSet, ...], ...]
 """The level sets of each family, one a split, all behind one interface. The sets of a family share
-its environment."""
+its environment and its expert."""
 
 
 class Shown(struct.PyTreeNode):
@@ -36,7 +36,7 @@ class Shown(struct.PyTreeNode):
 
 
 def show(key: jax.Array, arm: Arm, families: Families, *, count: int, demos: int) -> Shown:
-    """Has the oracle demonstrate the first ``count`` levels of every set.
+    """Has the sets' experts demonstrate the first ``count`` levels of every set.
 
     Args:
         key: consumed; the demonstrations do not depend on the arm.
@@ -53,7 +53,8 @@ def show(key: jax.Array, arm: Arm, families: Families, *, count: int, demos: int
         levels.append(jax.tree.map(lambda *x: jnp.stack(x), *shares))
         joined = jax.tree.map(lambda *x: jnp.concatenate(x), *shares)
         demo_key = jax.random.fold_in(key, index)
-        played = rollout(family[0].env, Oracle(), demo_key, joined, rollouts=slots + 1)
+        expert = family[0].expert or Oracle()
+        played = rollout(family[0].env, expert, demo_key, joined, rollouts=slots + 1)
         groups += [
             jax.tree.map(lambda x, i=i: x[i * count : (i + 1) * count], played)
             for i in range(len(family))

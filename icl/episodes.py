@@ -119,7 +119,7 @@ def _last_shown(contexts: Context, lengths: jax.Array) -> Tokens:
         action=at(steps.action, -1),
         reward=at(steps.reward, 0.0),
         terminated=at(steps.terminated, False),
-        successor=at(steps.successor, -1),
+        successor=at(steps.successor, 0 if steps.successor.dtype == jnp.uint8 else -1),
         start=jnp.zeros_like(shown),
         cut=jnp.zeros_like(shown),
     )

@@ -183,7 +183,7 @@ class Program:
         groups = [
             rollout(
                 levels.env,
-                Oracle(),
+                levels.expert or Oracle(),
                 rollout_keys[i],
                 levels.levels(levels.sample(level_keys[i], count)),
                 rollouts=self.config.slots,

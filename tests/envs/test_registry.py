@@ -9,7 +9,7 @@ import envs
 from envs import registry
 from envs.core import Env
 from envs.families.dark_room import DarkRoom
-from experiments.config import known_families
+from experiments.families import built_in
 
 CORRIDOR = """
 from envs.families.dark_room import DarkRoom
@@ -33,7 +33,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 
 def test_names_are_those_of_the_files():
-    assert known_families() == envs.names()
+    assert built_in() == envs.names()
     assert set(envs.names()) >= {
         "dark-room",
         "key-door",

@@ -6,7 +6,8 @@ import resource
 import pytest
 
 from experiments import cli
-from experiments.config import PRESETS, ConfigError, check, refuse_on_cpu
+from experiments.config import PRESETS, check, refuse_on_cpu
+from experiments.errors import ConfigError
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from experiments import folder as folder_lib
-from experiments.config import ConfigError
+from experiments.errors import ConfigError
 from experiments.folder import RunFolder, environment
 
 CONFIG = '{"command": "compare"}'

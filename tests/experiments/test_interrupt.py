@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from experiments import cli, compare, folder
-from experiments.config import ConfigError
+from experiments.errors import ConfigError
 
 
 def cells(run: Path) -> dict[str, int]:
