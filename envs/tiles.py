@@ -70,7 +70,7 @@ TILES: tuple[Tile, ...] = (
     Tile("unseen", "?", "full", FOG, FOG),
     Tile("blank", " ", "none", WHITE, WHITE),
     *(Tile(f"pad {c}", c, "letter", INK, k) for c, k in zip("abcdefgh", _PAIRS, strict=True)),
-    *(Tile(f"item {c}", c, "key", k) for c, k in zip("wxyz", _PAIRS[:4], strict=True)),
+    *(Tile(f"item {c}", c, "key", k, INK) for c, k in zip("wxyz", _PAIRS[:4], strict=True)),
     *(Tile(f"lock {c}", c, "letter", INK, k) for c, k in zip("WXYZ", _PAIRS[:4], strict=True)),
     *(Tile(f"digit {d}", str(d), "letter", INK, WHITE) for d in range(10)),
 )

@@ -138,15 +138,15 @@ def forgiveness(table: Table, solution: Solution, gamma: float = GAMMA) -> Forgi
         lambda c: (c[0] != c[1]).any(), lambda c: (spread(c[0]), c[0]), (spread(start), start)
     )[0]
     wrong = (reached & alive)[:, None, None] & ~solution.optimal[:, :, None]
-    weight = wrong * table.probability
+    weight = jnp.where(wrong, table.probability, 0.0)
     after = jnp.where(table.terminated, 0.0, value[table.target])
     lost = (after <= TIES) & (table.reward <= 0)
     undone = after >= gamma * value[:, None, None] - TIES
     whole = jnp.maximum(weight.sum(), 1e-9)
-    left = (weight * ~lost).sum()
+    left = jnp.where(lost, 0.0, weight).sum()
     return Forgiveness(
-        lethality=(weight * lost).sum() / whole,
-        recoverability=(weight * (undone & ~lost)).sum() / jnp.maximum(left, 1e-9),
+        lethality=jnp.where(lost, weight, 0.0).sum() / whole,
+        recoverability=jnp.where(undone & ~lost, weight, 0.0).sum() / jnp.maximum(left, 1e-9),
     )
 
 
