@@ -2,6 +2,7 @@
 
 from envs import families
 from envs.core import Env, Episode, Outcome, Policy, TimeStep, advance, begin
+from envs.gymnasium import register_all
 from envs.levels import LevelSet
 from envs.registry import make, names, register
 from envs.rollout import Trajectories, rollout
@@ -22,3 +23,5 @@ __all__ = [
     "register",
     "rollout",
 ]
+
+register_all()  # every family as a Gymnasium id: levelburst/DarkRoom-v0

@@ -104,6 +104,18 @@ class Env(struct.PyTreeNode):
         """int32[F]: the symbols that an agent sees in this state."""
         raise self._missing("observe")
 
+    def reveal(self, level: Level, state: State) -> jax.Array:
+        """float32[n]: all that an expert without an oracle (agents/ppo.py) may know.
+
+        By default every number of the level and then of the state, leaf by leaf, each array row by
+        row; bools and ints are cast, random keys left out. A family with a better way to say it
+        (the cells of a grid one-hot, numbers on one scale) overrides this; n is the same in all
+        levels and states.
+        """
+        leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves((level, state))]
+        numbers = [x for x in leaves if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)]
+        return jnp.concatenate([jnp.ravel(x).astype(jnp.float32) for x in numbers])
+
     # Enumeration: with these three the oracle, the expert and exact scores come for free. --
     @property
     def num_states(self) -> int:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+from collections.abc import Callable
 from typing import Any
 
+from envs import bridges
 from envs.core import Env
 from envs.unforgiving import unforgiving
 
 _FAMILIES: dict[str, type[Env]] = {}
+_LISTENERS: list[Callable[[str], None]] = []
 
 
 def register(name: str, family: type[Env]) -> None:
@@ -19,9 +22,19 @@ def register(name: str, family: type[Env]) -> None:
     Raises:
         ValueError: another family has that name.
     """
+    new = name not in _FAMILIES
     known = _FAMILIES.setdefault(name, family)
     if known is not family:
         raise ValueError(f"family name {name!r} is taken by {known.__name__}; choose another")
+    for listener in _LISTENERS if new else ():
+        listener(name)
+
+
+def listen(listener: Callable[[str], None]) -> None:
+    """Calls ``listener`` with the name of every family, of those to come when they register."""
+    for name in names():
+        listener(name)
+    _LISTENERS.append(listener)
 
 
 def names() -> tuple[str, ...]:
@@ -30,13 +43,17 @@ def names() -> tuple[str, ...]:
 
 
 def lookup(name: str) -> type[Env]:
-    """The class of a registered family, or of ``module:Class`` from anywhere on the path.
+    """The class of a registered family, of ``module:Class`` from anywhere on the path, or of
+    another package's environment (``xland:ID``, ``gymnax:ID``; see envs/bridges).
 
     Raises:
-        ValueError: unknown name (with the nearest known ones), or no such module or class.
+        ValueError: unknown name (with the nearest known ones), no such module or class, or a
+            package that is not installed.
     """
     if ":" in name:
         module, _, attribute = name.partition(":")
+        if module in bridges.BRIDGES:
+            return bridges.family(name)
         try:
             family = getattr(importlib.import_module(module), attribute)
         except Exception as error:  # whatever a person's module raises on import
@@ -58,7 +75,7 @@ def make(name: str, *, lethality: float = 0.0, recoverability: float = 1.0, **fi
     """The environment of a family, with fields in place of its defaults.
 
     Args:
-        name: a registered name or ``module:Class``.
+        name: a registered name, ``module:Class`` or ``xland:ID`` and the like.
         lethality: share of the mistakes that end the episode (envs/unforgiving.py).
         recoverability: share of the other mistakes that do not throw the agent back.
         **fields: fields of the family's dataclass.

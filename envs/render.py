@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import jax
 import jax.numpy as jnp
@@ -52,10 +53,31 @@ def image(picture: np.ndarray, side: int = 24) -> np.ndarray:
     return drawn.transpose(0, 2, 1, 3, 4).reshape(height * side, width * side, 3)
 
 
-def gif(path: Path, frames: Sequence[np.ndarray], milliseconds: int = 240) -> None:
+def side(picture: np.ndarray, longest: int = 320) -> int:
+    """Pixels along the edge of a tile, so that a picture int32[..., H, W] is about ``longest``
+    pixels long; from 8 to 48."""
+    return int(np.clip(longest // max(picture.shape[-2:]), 8, 48))
+
+
+def png(target: Path | BinaryIO, picture: np.ndarray) -> None:
+    """Writes an image uint8[h, w, 3] as a PNG."""
+    from PIL import Image
+
+    Image.fromarray(np.asarray(picture)).quantize(256).save(target, format="PNG", optimize=True)
+
+
+def gif(target: Path | BinaryIO, frames: Sequence[np.ndarray], milliseconds: int = 240) -> None:
     """Writes images uint8[h, w, 3] of one size as an endless GIF, the last one held longer."""
     from PIL import Image
 
     first, *rest = [Image.fromarray(np.asarray(frame)) for frame in frames]
     pause = [milliseconds] * len(rest) + [4 * milliseconds]
-    first.save(path, save_all=True, append_images=rest, duration=pause, loop=0, optimize=True)
+    first.save(
+        target,
+        format="GIF",
+        save_all=True,
+        append_images=rest,
+        duration=pause,
+        loop=0,
+        optimize=True,
+    )

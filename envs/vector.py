@@ -13,10 +13,11 @@ from flax import struct
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from envs.core import Env, Episode, Level, TimeStep, advance, begin
+from envs.core import Env, Episode, Level, State, TimeStep, advance, begin
 from envs.gymnasium import SEEDS, Observations, build, fit, modes_of, spaces
 from envs.levels import LevelSet, draw_levels
 from envs.render import image
+from envs.wrappers import Wrapper, wrap
 
 
 class Batch(struct.PyTreeNode):
@@ -25,12 +26,20 @@ class Batch(struct.PyTreeNode):
     Attributes:
         key: what the next step's chance comes from.
         index: int32[N], the level that each plays.
-        episode: Episode[N].
+        episode: Episode[N], without observations.
     """
 
     key: jax.Array
     index: jax.Array
     episode: Episode
+
+
+class Unseen(Wrapper):
+    """Shows nothing, so that a step looks once at the state it ends in, however it came there."""
+
+    def observe(self, level: Level, state: State) -> jax.Array:
+        """int32[0]."""
+        return jnp.zeros(0, jnp.int32)
 
 
 def _select(mask: jax.Array, yes: Any, no: Any) -> Any:
@@ -44,13 +53,16 @@ def _take(levels: Level, index: jax.Array) -> Level:
     return jax.tree.map(lambda x: x[index], levels)
 
 
+def _new(env: Env, key: jax.Array, level: Level, count: int) -> Episode:
+    keys = jax.random.split(key, count)
+    return jax.vmap(begin, (None, 0, 0))(wrap(Unseen, env), keys, level)
+
+
 @jax.jit
 def _start(env: Env, levels: Level, key: jax.Array, index: jax.Array) -> Batch:
     """New episodes in the levels int32[N] of the buffer."""
     key, begin_key = jax.random.split(key)
-    keys = jax.random.split(begin_key, index.shape[0])
-    episode = jax.vmap(begin, (None, 0, 0))(env, keys, _take(levels, index))
-    return Batch(key, index, episode)
+    return Batch(key, index, _new(env, begin_key, _take(levels, index), index.shape[0]))
 
 
 @functools.partial(jax.jit, static_argnames="mode")
@@ -61,24 +73,31 @@ def _step(
     which differ from those shown where an episode was started anew in the same step."""
     count = action.shape[0]
     key, step_key, level_key, start_key = jax.random.split(batch.key, 4)
-    moved = jax.vmap(advance, (None, 0, 0, 0, 0))(
-        env, jax.random.split(step_key, count), _take(levels, batch.index), batch.episode, action
-    )
-    seen = moved.timestep.observation
-    if mode == AutoresetMode.DISABLED:
-        return Batch(key, batch.index, moved), moved.timestep, seen
+    keys = jax.random.split(step_key, count)
+
+    blind = wrap(Unseen, env)
     same = mode == AutoresetMode.SAME_STEP
-    over = (moved if same else batch.episode).timestep.last
-    fresh = jax.random.randint(level_key, (count,), 0, jax.tree.leaves(levels)[0].shape[0])
-    anew = _start(env, levels, start_key, jnp.where(over, fresh, batch.index))
-    episode = _select(over, anew.episode, moved)
-    shown = episode.timestep
-    if same:
-        shown = moved.timestep.replace(observation=shown.observation)
-    return Batch(key, anew.index, episode), shown, seen
+    index, level = batch.index, _take(levels, batch.index)
+    play = jax.vmap(advance, (None, 0, 0, 0, 0))
+    episode = moved = play(blind, keys, level, batch.episode, action)
+    final = jax.vmap(env.observe)(level, moved.state)
+    if mode != AutoresetMode.DISABLED:
+        over = (moved if same else batch.episode).timestep.last
+        size = jax.tree.leaves(levels)[0].shape[0]
+        index = jnp.where(over, jax.random.randint(level_key, (count,), 0, size), index)
+        level = _take(levels, index)
+        episode = _select(over, _new(env, start_key, level, count), moved)
+    seen = jax.vmap(env.observe)(level, episode.state)
+    shown = (moved if same else episode).timestep.replace(observation=seen)
+    return Batch(key, index, episode), shown, final if same else seen
 
 
 _merge = jax.jit(_select)
+_see = jax.jit(
+    lambda env, levels, batch: jax.vmap(env.observe)(
+        _take(levels, batch.index), batch.episode.state
+    )
+)
 _pictures = jax.jit(
     lambda env, levels, batch: jax.vmap(env.draw)(_take(levels, batch.index), batch.episode.state)
 )
@@ -192,7 +211,7 @@ class LevelburstVectorEnv(VectorEnv):
             kept = _merge(mask, (batch.index, batch.episode), (old.index, old.episode))
             batch = Batch(batch.key, *kept)
         self.batch = batch
-        return np.array(batch.episode.timestep.observation), self._infos(batch.index, mask)
+        return np.array(_see(self.core, self.levels, batch)), self._infos(batch.index, mask)
 
     def step(
         self, actions: Any

@@ -71,6 +71,10 @@ class Wrapper(Env):
     def fingerprint(self, level: Level) -> jax.Array:
         return self.env.fingerprint(level)
 
+    def reveal(self, level: Level, state: State) -> jax.Array:
+        level, state = self.peel(level, state)
+        return self.env.reveal(level, state)
+
     def draw(self, level: Level, state: State) -> jax.Array:
         level, state = self.peel(level, state)
         return self.env.draw(level, state)

@@ -10,7 +10,9 @@ import dataclasses
 import io
 import os
 import shlex
+import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,7 +37,10 @@ USAGE = """usage: levelburst COMMAND [OPTIONS]
   resume RUN      go on with a comparison that was cut short, cell by cell
   evaluate RUN    test the checkpoints of a run again
   report RUN      write report.html and figure.svg again
-  envs            list the families: sizes, spaces, levels, oracle
+  envs            list the families: sizes, spaces, levels, oracle; --gallery writes a page of them
+                  with pictures and the oracle playing
+  envs show NAME  draw a level in the terminal (--level 7), or its film (--gif FILE)
+  envs check NAME run the contract over a family of your own: what is broken, and how to mend it
 
 Every command explains itself with --help."""
 
@@ -58,14 +63,6 @@ class EvaluateRunConfig(RunConfig):
     """Episodes of each level; 0 keeps the run's."""
     demos: int = -1
     """K, demonstrations at most; -1 keeps the run's."""
-
-
-@dataclasses.dataclass(frozen=True)
-class EnvsConfig:
-    """Lists the families."""
-
-    families: tuple[str, ...] = ()
-    """Which ones, `module:Class` included; all built-in ones by default."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -134,10 +131,17 @@ def _compare(arguments: list[str]) -> int:
     if _prepare_jax(config) == "cpu":
         refuse_on_cpu(config)
     from experiments import suite as suite_lib
+    from experiments.experts import equip
+    from experiments.progress import Progress
 
     # Building and drawing may still find a mistake; nothing is touched before.
-    suite_lib.draw(config, suite_lib.build(config), config.seed)
-    folder = RunFolder.create(path, overwrite=config.overwrite)
+    with tempfile.TemporaryDirectory() as spare:
+        experts = Path(spare) / "experts"
+        suite = equip(config, suite_lib.build(config), experts, Progress())
+        suite_lib.draw(config, suite, config.seed)
+        folder = RunFolder.create(path, overwrite=config.overwrite)
+        if experts.is_dir():
+            shutil.copytree(experts, folder.path / "experts")
     settings = dataclasses.asdict(dataclasses.replace(config, out="", overwrite=False))
     line = "levelburst compare " + " ".join(shlex.quote(word) for word in arguments)
     folder.write("config.json", {"command": "compare", "command_line": line.strip()} | settings)
@@ -232,21 +236,9 @@ def _report(arguments: list[str]) -> int:
 
 
 def _envs(arguments: list[str]) -> int:
-    given = _parse(EnvsConfig, "envs", arguments)
-    from experiments.families import built_in, check_families
+    from experiments import cli_envs
 
-    check_families(given.families)
-    _quiet_jax()
-    import envs
-    from experiments.catalogue import catalogue
-
-    for name in given.families:
-        try:
-            envs.make(name)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-    print(catalogue(given.families or built_in()))
-    return 0
+    return cli_envs.run(arguments, _parse, _quiet_jax)
 
 
 def _positional(arguments: list[str]) -> list[str]:

@@ -12,16 +12,18 @@ from typing import Any
 import jax
 import numpy as np
 
+from agents import checkpoint
 from agents.retrieval import READERS
 from agents.transformer import ModelConfig
 from experiments import results as results_lib
 from experiments import suite as suite_lib
 from experiments.config import CompareConfig
 from experiments.errors import ConfigError
+from experiments.experts import equip
 from experiments.folder import RunFolder, environment, uninterrupted
 from experiments.progress import Progress
 from icl import arms as arms_lib
-from icl import checkpoint, parallel
+from icl import parallel
 from icl.actor import Actor, ModelActor, ReaderActor
 from icl.arms import Arm
 from icl.conditions import DEMONSTRATIONS
@@ -30,6 +32,7 @@ from icl.evaluate import EvaluateConfig, evaluate
 from icl.train import Numbers, Program, Run, TrainConfig, TrainState, initial
 
 Cell = tuple[str, int]  # an arm's name and a seed
+EXPERTS = "experts"  # their place in a run's folder
 
 
 @dataclasses.dataclass
@@ -38,9 +41,11 @@ class Comparison:
 
     config: CompareConfig
     folder: RunFolder
+    progress: Progress = dataclasses.field(default_factory=Progress)
 
     def __post_init__(self):
-        self.suite = suite_lib.build(self.config)
+        suite = suite_lib.build(self.config)
+        self.suite = equip(self.config, suite, self.folder.path / EXPERTS, self.progress)
         self.sets: dict[int, suite_lib.Sets] = {}
         self.program, _ = self._initial(0)
         self.wave = len(jax.devices()) * self.config.runs_per_device
@@ -145,7 +150,7 @@ class Comparison:
 
 def run(config: CompareConfig, folder: RunFolder, progress: Progress) -> dict[str, Any]:
     """Runs what is not finished yet, and writes ``results.json``; returns what it holds."""
-    job = Comparison(config, folder)
+    job = Comparison(config, folder, progress)
     started, machine = time.perf_counter(), environment(jax.devices())
     todo = [cell for cell in job.cells if not folder.finished(*cell)]
     with progress.task("training", len(todo) * config.updates, "updates") as bar:
@@ -288,11 +293,21 @@ def _finish(job: Comparison, machine: dict[str, Any]) -> dict[str, Any]:
         "config": folder.read("config.json"),
         "environment": machine,
         "arms": {arm: _deal(config, arm, lines) for arm in config.arms},
+        "families": {name: _family(job, name) for name in (*job.suite.train, *job.suite.held_out)},
         "rows": rows,
         "verdicts": results_lib.verdicts_of(rows, curves),
     }
     folder.write("results.json", found)
     return found
+
+
+def _family(job: Comparison, name: str) -> dict[str, Any]:
+    """What the scores of a family refer to."""
+    expert = name in job.suite.experts
+    return {
+        "optimum": "the return of a PPO expert, simulated" if expert else "exact",
+        "random": "simulated" if expert else "exact",
+    }
 
 
 def _deal(config: CompareConfig, name: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
@@ -322,7 +337,7 @@ def evaluate_again(
     Raises:
         ConfigError: no cell is finished.
     """
-    job = Comparison(config, folder)
+    job = Comparison(config, folder, progress)
     cells = [cell for cell in job.cells if folder.finished(*cell)]
     if not cells:
         raise ConfigError(f"no finished cell in {folder.path}; go on with levelburst resume")

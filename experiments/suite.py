@@ -8,7 +8,7 @@ import jax
 
 import envs
 from agents.transformer import Interface
-from envs.core import Env
+from envs.core import Env, Policy
 from envs.levels import LevelSet, draw_levels, overlap
 from envs.pixels import Pixels
 from envs.wrappers import Scramble, Sticky, pad, wrap
@@ -24,11 +24,13 @@ class Suite:
         train: name -> environment, wrappers included; trained on, tested on unseen levels.
         held_out: name -> environment; tested on only.
         interface: what a model reads and says.
+        experts: name -> who demonstrates a family that has no oracle (experiments/experts.py).
     """
 
     train: dict[str, Env]
     held_out: dict[str, Env]
     interface: Interface
+    experts: dict[str, Policy] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,14 +123,18 @@ def draw(config: CompareConfig, suite: Suite, seed: int) -> Sets:
     try:
         for index, (name, env) in enumerate(suite.train.items()):
             own = jax.random.fold_in(key, index)
-            seen = draw_levels(env, own, config.train_levels, split="train", zipf=config.zipf)
-            unseen = draw_levels(env, own, config.levels, split="test")
+            expert = suite.experts.get(name)
+            seen = draw_levels(
+                env, own, config.train_levels, split="train", zipf=config.zipf, expert=expert
+            )
+            unseen = draw_levels(env, own, config.levels, split="test", expert=expert)
             train.append(seen)
             test.append((seen, unseen))
             names += [(name, "seen-level"), (name, "unseen-level")]
         for index, (name, env) in enumerate(suite.held_out.items()):
             own = jax.random.fold_in(key, len(suite.train) + index)
-            test.append((draw_levels(env, own, config.levels, split="test"),))
+            expert = suite.experts.get(name)
+            test.append((draw_levels(env, own, config.levels, split="test", expert=expert),))
             names.append((name, "unseen-family"))
     except ValueError as error:
         raise ConfigError(str(error)) from None

@@ -1,5 +1,49 @@
 """One family a file; importing this package registers them all."""
 
-from envs.families import dark_room, key_door, lava_crossing, random_graph, teleporters
+from envs.families import (
+    bandit,
+    boulders,
+    combination_lock,
+    commit,
+    dark_room,
+    four_rooms,
+    heist,
+    ice,
+    key_door,
+    knight,
+    lava_crossing,
+    lights_out,
+    maze,
+    memory,
+    multi_room,
+    platformer,
+    random_graph,
+    random_mdp,
+    teleporters,
+    torus,
+    wind,
+)
 
-__all__ = ["dark_room", "key_door", "lava_crossing", "random_graph", "teleporters"]
+__all__ = [
+    "bandit",
+    "boulders",
+    "combination_lock",
+    "commit",
+    "dark_room",
+    "four_rooms",
+    "heist",
+    "ice",
+    "key_door",
+    "knight",
+    "lava_crossing",
+    "lights_out",
+    "maze",
+    "memory",
+    "multi_room",
+    "platformer",
+    "random_graph",
+    "random_mdp",
+    "teleporters",
+    "torus",
+    "wind",
+]

@@ -135,11 +135,12 @@ def test_sticky_returns_are_exact(sticky):
 
 
 def test_the_best_choice_ignores_the_previous_action(sticky):
-    name, env, levels, (solution, *_) = sticky
-    clear = 0
+    name, env, levels, (solution, best, *_) = sticky
+    clear = compared = 0
+    solvable = np.flatnonzero(best[:, -1])[:6]
     for i, level in enumerate(each(levels)):
-        if i == 6:
-            break
+        if i not in solvable:
+            continue
         world, states = dynamics(plain(name, level.inner), STICKINESS, idle=1)
         brute = reference.discounted(world, GAMMA)
         brute = np.concatenate(
@@ -152,8 +153,8 @@ def test_the_best_choice_ignores_the_previous_action(sticky):
         near, far = gap < TIES / 4, gap > TIES * 4
         said = np.broadcast_to(solution.optimal[i][numbers][:, None], gap.shape)
         assert said[near].all() and not said[far].any()
-        clear += far.sum()
-    assert clear > 1000
+        clear, compared = clear + far.sum(), compared + far.size
+    assert clear > min(1000, compared / 4)
 
 
 @pytest.mark.parametrize(("name", "policy"), [("lava-crossing", Random), ("key-door", Oracle)])

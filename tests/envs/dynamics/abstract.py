@@ -1,8 +1,11 @@
 """Families without a grid, from their documentation alone."""
 
+import functools
+import math
+import operator
 from typing import Any
 
-from tests.envs.plain import Plain, State, certain
+from tests.envs.plain import Plain, State, certain, neighbour
 
 
 def random_graph(level: Any) -> Plain:
@@ -15,6 +18,80 @@ def random_graph(level: Any) -> Plain:
     return Plain((int(level.start),), len(edges[0]), certain(step))
 
 
+def combination_lock(level: Any) -> Plain:
+    leads, goal = level.leads.tolist(), int(level.goal)
+
+    def step(state: State, action: int):
+        stage = leads[state[0]][action]
+        return (stage,), stage == goal, stage == goal
+
+    return Plain((0,), len(leads[0]), certain(step))
+
+
+def random_mdp(level: Any) -> Plain:
+    target, probability = level.target.tolist(), level.probability.tolist()
+    goal = int(level.goal)
+
+    def outcomes(state: State, action: int):
+        nodes, chances = target[state[0]][action], probability[state[0]][action]
+        return [
+            (chance, (node,), float(node == goal), node == goal)
+            for node, chance in zip(nodes, chances, strict=True)
+        ]
+
+    return Plain((int(level.start),), len(target[0]), outcomes)
+
+
+def bandit(level: Any) -> Plain:
+    payoff = level.payoff.tolist()
+
+    def outcomes(state: State, action: int):
+        return [(payoff[action], state, 1.0, False), (1 - payoff[action], state, 0.0, False)]
+
+    return Plain((0,), len(payoff), outcomes)
+
+
+def lights_out(colours: int, level: Any) -> Plain:
+    wires, start = level.wires.tolist(), level.start.tolist()
+    worth = [colours**button for button in range(len(wires))]
+
+    @functools.cache
+    def dark(presses: int) -> bool:
+        counts = [presses // one % colours for one in worth]
+        turned = (
+            first + sum(map(operator.mul, counts, turns))
+            for first, *turns in zip(start, *wires, strict=True)
+        )
+        return not any(colour % colours for colour in turned)
+
+    def step(state: State, action: int):
+        count = state[0] // worth[action] % colours
+        presses = state[0] + worth[action] * ((count + 1) % colours - count)
+        return (presses,), dark(presses), dark(presses)
+
+    return Plain((0,), len(wires), certain(step))
+
+
+def commit(answers: int, level: Any) -> Plain:
+    walls, clue, answer = level.walls.tolist(), int(level.clue), int(level.answer)
+    size = math.isqrt(len(walls))
+
+    def step(state: State, action: int):
+        cell, seen = state
+        if action >= 4:
+            return state, seen and action - 4 == answer, True
+        ahead = neighbour(cell, action, size)
+        cell = cell if walls[ahead] else ahead
+        return (cell, int(seen or cell == clue)), False, False
+
+    return Plain((int(level.start), 0), 4 + answers, certain(step))
+
+
 FAMILIES = {
     "random-graph": random_graph,
+    "combination-lock": combination_lock,
+    "random-mdp": random_mdp,
+    "bandit": bandit,
+    "lights-out": functools.partial(lights_out, 3),
+    "commit": functools.partial(commit, 4),
 }

@@ -1,4 +1,4 @@
-"""Checkpoints of parameters, by orbax."""
+"""Checkpoints of parameters and of experts, by orbax."""
 
 from __future__ import annotations
 

@@ -5,18 +5,25 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from icl import checkpoint
+from agents import checkpoint
+from agents.transformer import Interface, ModelConfig, define
+
+
+def drawn(seed):
+    """Parameters of a small transformer."""
+    model = ModelConfig(width=16, layers=2, heads=2)
+    return define(model, Interface(fields=2, symbols=21, actions=4), jax.random.key(seed))[1]
 
 
 @pytest.fixture(scope="module")
-def parameters(start):
-    return start(seed=4)[1].parameters
+def parameters():
+    return drawn(4)
 
 
-def test_what_is_restored_is_what_was_saved(tmp_path, parameters, start):
+def test_what_is_restored_is_what_was_saved(tmp_path, parameters):
     path = tmp_path / "new" / "cell"
     checkpoint.save(path, parameters)
-    like = start(seed=5)[1].parameters
+    like = drawn(5)
     restored = checkpoint.restore(path, like)
     assert jax.tree.structure(restored) == jax.tree.structure(parameters)
     for new, old in zip(jax.tree.leaves(restored), jax.tree.leaves(parameters), strict=True):
