@@ -18,6 +18,7 @@ from experiments.progress import Progress
 from experiments.suite import Suite
 
 LEVELS = 4096  # different layouts that an expert trains on
+EPISODE = 256  # steps of its episodes, at least: a short horizon hardly ever shows it a reward
 
 
 def equip(config: CompareConfig, suite: Suite, folder: Path, progress: Progress) -> Suite:
@@ -36,10 +37,16 @@ def equip(config: CompareConfig, suite: Suite, folder: Path, progress: Progress)
 
 
 def _expert(config: CompareConfig, name: str, bare: Env, folder: Path, progress: Progress):
-    env = wrap(Sticky, bare, stickiness=config.stickiness)
+    longer = bare.replace(horizon=max(EPISODE, bare.horizon))
+    env = wrap(Sticky, longer, stickiness=config.stickiness)
     key = jax.random.fold_in(jax.random.key(config.seed), 2**28)
     level_key, train_key = jax.random.split(key)
-    settings = PPOConfig(updates=config.expert_updates, chunk=_chunk(config.expert_updates))
+    settings = PPOConfig(
+        updates=config.expert_updates,
+        chunk=_chunk(config.expert_updates),
+        gamma=0.99,
+        octaves=0,  # bridges reveal indicators
+    )
     path = folder / name.replace(":", "-")
     if path.is_dir():
         sizes = {field: getattr(settings, field) for field in ("width", "layers", "octaves")}
@@ -49,11 +56,11 @@ def _expert(config: CompareConfig, name: str, bare: Env, folder: Path, progress:
     with progress.task(f"expert of {name}", settings.updates, "updates") as bar:
 
         def report(metrics: Metrics) -> None:
-            bar.say(f"expert of {name}, return {np.mean(metrics.returns):.2f}")
+            bar.say(f"expert of {name}, return {np.nanmean(metrics.returns):.2f}")
             bar.advance(len(metrics.returns))
 
         expert, metrics = train(env, train_key, levels, settings, report)
-    last = float(np.mean(metrics.returns[-settings.chunk :]))
+    last = float(np.nanmean(metrics.returns[-settings.chunk :]))
     progress.say(f"expert of {name}: mean return {last:.2f} at the end of training")
     checkpoint.save(path, expert)
     return expert

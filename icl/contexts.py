@@ -76,7 +76,8 @@ def arrange(
     # A row is its slots in order: the query's own steps in its slot, dealt cells in the others.
     place = jnp.arange(slots, dtype=jnp.int32)[None, :]
     is_query = place == query_slot[:, None]
-    rank = jnp.where(is_query, 0, place - (place > query_slot[:, None]))
+    after = (place > query_slot[:, None]).astype(jnp.int32)
+    rank = jnp.where(is_query, 0, place - after)
     own = (jnp.arange(levels)[:, None] * slots + query_slot[:, None]) * horizon
     time = jnp.arange(horizon, dtype=jnp.int32)
     dealt = jnp.take_along_axis(others, rank[:, :, None], axis=1)
@@ -143,7 +144,7 @@ def _deal(key: jax.Array, arm: Arm, query_slot: jax.Array, shape: tuple[int, ...
     # The same place in the source context, whose own query slot is skipped.
     start = cell * chunk
     rollout = start // horizon
-    rollout = rollout + (rollout >= query_slot[level])
+    rollout = rollout + (rollout >= query_slot[level]).astype(jnp.int32)
     time = start % horizon + position % chunk
     source = (level * slots + rollout) * horizon + time
     return source.reshape(levels, slots - 1, horizon).astype(jnp.int32)

@@ -151,19 +151,23 @@ class MiniGrid(Env):
         return (self._sight(state) + jnp.array([0, NUM_TILES], jnp.int32)).ravel()
 
     def reveal(self, level: Level, state: State) -> jax.Array:
-        """The whole grid, kinds and then colours, what the agent sees of it, where it stands, where
-        it looks, what it carries, goal and rules: whole numbers, none above the size of the grid
-        or 15."""
-        parts = (
-            jnp.moveaxis(state.grid, -1, 0),
-            self._sight(state),
-            state.position,
-            state.direction,
-            state.pocket,
-            level.goal,
-            level.rules,
-        )
-        return jnp.concatenate([part.ravel().astype(jnp.float32) for part in parts])
+        """As indicators, 0 or 1: the kind of what lies in each cell that the agent sees and in each
+        cell of the grid, its row, its column, where it looks and what it carries; then goal and
+        rules as numbers; then the colours of what it sees and carries."""
+        height, width = state.grid.shape[:2]
+        told = [
+            (self._sight(state)[..., 0], NUM_TILES),
+            (state.grid[..., 0], NUM_TILES),
+            (state.position[0], height),
+            (state.position[1], width),
+            (state.direction, 4),
+            (state.pocket[0], NUM_TILES),
+        ]
+        parts = [jax.nn.one_hot(part, count).ravel() for part, count in told]
+        parts += [x.ravel().astype(jnp.float32) for x in (level.goal, level.rules)]
+        colours = (self._sight(state)[..., 1], state.pocket[1])
+        parts += [jax.nn.one_hot(part, NUM_COLORS).ravel() for part in colours]
+        return jnp.concatenate(parts)
 
     def draw(self, level: Level, state: State) -> jax.Array:
         """Objects are letters by their shape (a ball, b square, c pyramid, d hex, e star), W is a

@@ -72,7 +72,7 @@ def examine(family: Any) -> Iterator[Finding]:
     Args:
         family: a class, made with its defaults, or an environment.
     """
-    specimen, broken = Specimen(family), set()
+    specimen, broken, seen = Specimen(family), set(), dict[str, str]()
     for check in CHECKS:
         if check.needs in broken:
             broken.add(check.name)
@@ -82,12 +82,11 @@ def examine(family: Any) -> Iterator[Finding]:
             check.look(specimen)
         except Inapplicable as reason:
             yield Finding(check, note=str(reason))
-        except Fault as fault:
-            broken.add(check.name)
-            yield Finding(check, fault=str(fault))
         except Exception as error:
+            fault = error if isinstance(error, Fault) else None
+            text = str(fault or explain(error, check.name, specimen.family))
             broken.add(check.name)
-            fault = explain(error, check.name, specimen.family)
-            yield Finding(check, fault=str(fault))
+            first = seen.setdefault(text, check.name)  # one mistake is told once
+            yield Finding(check, fault=text) if first == check.name else Finding(check, waits=first)
         else:
             yield Finding(check)

@@ -76,26 +76,29 @@ _REMEDIES: tuple[tuple[type[Exception], str, str], ...] = (
 )
 
 
-def explain(error: Exception, method: str, family: type) -> Fault:
-    """The fault that an exception inside ``method`` shows, with the place in the person's file."""
+def explain(error: Exception, what: str, family: type) -> Fault:
+    """The fault that an exception shows: the method, the place in the person's file, the remedy.
+
+    Args:
+        error: as caught.
+        what: was called; the family's own method that the error came through is named in its place.
+        family: whose files are the person's.
+    """
+    own = _files(family)
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in own]
+    if frames and hasattr(Env, frames[0].name):
+        what = frames[0].name
+    where = ""
+    if frames:
+        last = frames[-1]
+        code = f": `{last.line}`" if last.line else ""
+        where = f" ({Path(last.filename).name}, line {last.lineno}{code})"
     text = str(error)
     for kind, word, remedy in _REMEDIES:
         if isinstance(error, kind) and word in text:
-            return Fault(f"{method}{place(error, family)} {remedy}")
+            return Fault(f"{what}{where} {remedy}")
     first = next((line.strip() for line in text.splitlines() if line.strip()), "no message")
-    return Fault(f"{method}{place(error, family)} fails: {type(error).__name__}: {first[:300]}")
-
-
-def place(error: Exception, family: type) -> str:
-    """`` (file, line 7: `code`)``: the last line of the family's own code that the error passed
-    through; empty where it passed through none."""
-    own = _files(family)
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in own]
-    if not frames:
-        return ""
-    last = frames[-1]
-    code = f": `{last.line}`" if last.line else ""
-    return f" ({Path(last.filename).name}, line {last.lineno}{code})"
+    return Fault(f"{what}{where} fails: {type(error).__name__}: {first[:300]}")
 
 
 def _files(family: type) -> set[str]:
@@ -106,7 +109,8 @@ def _files(family: type) -> set[str]:
             for member in vars(kind).values():
                 code = _code(member)
                 found |= {code.co_filename} if code else set()
-    return found - {_code(Env.level).co_filename}
+    written = {file for file in found if not file.startswith("<")}  # not what Python generates
+    return written - {_code(Env.level).co_filename}
 
 
 def _code(member: Any) -> Any:

@@ -96,8 +96,8 @@ def drawn(specimen: Specimen) -> None:
     if not draws(env):
         raise Inapplicable("draw is not defined: there are no pictures")
     for method, part in (("draw", "picture"), ("view", "view")):
-        shape = specimen.shapes.get(part)
-        if say(shape)[:6] != "int32[" or len(shape.shape) != 2:
+        shape: Any = specimen.shapes.get(part)
+        if not say(shape).startswith("int32[") or len(shape.shape) != 2:
             raise Fault(
                 f"{method} returns {say(shape)}: expected int32[H, W], the number of a tile of "
                 "envs/tiles.py at every place"

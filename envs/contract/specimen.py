@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -69,6 +70,10 @@ class Specimen:
         number = jax.ShapeDtypeStruct((), jnp.int32)
         found: dict[str, Any] = {}
         level = found["level"] = self.trace("level", key)
+        if not jax.tree.leaves(level):
+            raise Fault(
+                f"level returns {say(level)}: return a Level, the arrays that tell levels apart"
+            )
         state = found["state"] = self.trace("reset", key, level)
         found["seen"] = self.trace("observe", level, state)
         outcome = found["outcome"] = self.trace("step", key, level, state, number)
@@ -100,8 +105,9 @@ class Specimen:
         except Exception:
             raise fault from None
         for name in _numbers(env):
+            one = functools.partial(lambda n, x, *a: call(env.replace(**{n: x}), *a), name)
             try:
-                jax.eval_shape(lambda x, n=name: call(env.replace(**{n: x}), *arguments), 1)
+                jax.eval_shape(one, getattr(env, name), *arguments)
             except Exception:
                 value = getattr(env, name)
                 raise Fault(
@@ -230,8 +236,4 @@ def _is_key(leaf: Any) -> bool:
 
 def _numbers(env: Env) -> list[str]:
     """The traced fields."""
-    return [
-        name
-        for name, field in env.__dataclass_fields__.items()
-        if field.metadata.get("pytree_node", True)
-    ]
+    return [f.name for f in dataclasses.fields(env) if f.metadata.get("pytree_node", True)]

@@ -34,9 +34,9 @@ class Bandit(Env):
     """A bandit with Bernoulli arms (Robbins 1952; as a distribution of tasks, Duan et al. 2016,
     arXiv 1611.02779).
 
-    Observation: int32[1], always 0. Actions: A arms to pull. Reward: every pull pays 1 with the
-    arm's own probability, else 0; no pull ends the episode, the horizon truncates it. So returns
-    lie in [0, horizon], and so does ``margin``. Levels: an arm is a dud with probability
+    Observation: int32[1], always 0. Actions: A arms to pull. Reward: every pull pays 1 / horizon
+    with the arm's own probability, else 0, so that a return is the share of pulls that paid; no
+    pull ends the episode, the horizon truncates it. Levels: an arm is a dud with probability
     ``density``; a dud never pays, and any other arm with a probability that is uniform in [0, 1).
 
     Attributes:
@@ -80,13 +80,13 @@ class Bandit(Env):
 
     def step(self, key: jax.Array, level: Level, state: State, action: jax.Array) -> Outcome:
         pays = jax.random.bernoulli(key, level.payoff[action])
-        return Outcome(state, pays.astype(jnp.float32), jnp.zeros((), bool))
+        return Outcome(state, jnp.where(pays, 1 / self.horizon, 0.0), jnp.zeros((), bool))
 
     def outcomes(self, level: Level, state: State, action: jax.Array) -> tuple[jax.Array, Outcome]:
         """It pays, or it does not."""
         pays = level.payoff[action]
         twice = jax.tree.map(lambda x: jnp.stack([x, x]), state)
-        outcome = Outcome(twice, jnp.array([1.0, 0.0]), jnp.zeros(2, bool))
+        outcome = Outcome(twice, jnp.array([1 / self.horizon, 0.0]), jnp.zeros(2, bool))
         return jnp.stack([pays, 1 - pays]), outcome
 
     def observe(self, level: Level, state: State) -> jax.Array:

@@ -154,7 +154,8 @@ class KeyDoor(Env):
     def view(self, level: Level, state: State) -> jax.Array:
         if not self.view_size:
             return super().view(level, state)
-        return grid.crop(self.draw(level, state), state.cell, self.view_size)
+        seen = grid.crop(self.draw(level, state), state.cell, self.view_size)
+        return jnp.where(seen == tiles.UNSEEN, tiles.WALL, seen)
 
     def from_tiles(self, picture: np.ndarray) -> Level:
         cells = grid.read(picture, self.size)

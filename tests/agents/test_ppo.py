@@ -368,8 +368,8 @@ def score(expert: Expert, chosen: LevelSet) -> float:
 
 
 def test_an_expert_opens_doors_in_levels_it_has_not_seen():
-    """Measured over five keys: 0.988 to 1.000 of the optimum after 123,000 steps; random play has
-    0.15, the expert before training the same."""
+    """Measured with seven keys: 0.989 to 1.000 of the optimum after 123,000 steps, where random
+    play and the expert before training have 0.03."""
     env = envs.make("key-door", size=4)
     seen = draw_levels(env, jax.random.key(0), 256, split="train")
     unseen = draw_levels(env, jax.random.key(1), 32, split="test")
@@ -380,9 +380,9 @@ def test_an_expert_opens_doors_in_levels_it_has_not_seen():
     levels = seen.levels(jnp.arange(256))
     expert, metrics = ppo.train(env, jax.random.key(2), levels, config)
     assert score(expert, unseen) >= 0.9
-    assert metrics.returns[-1] > 0.9 > 0.5 > metrics.returns[0]
+    assert metrics.returns[-1] > 0.9 and metrics.returns[0] < 0.2
     before = ppo.start(env, jax.random.key(2), levels, config).expert
-    assert score(before, unseen) < 0.4  # the same check fails without training
+    assert score(before, unseen) < 0.1  # the same check fails without training
 
 
 @pytest.mark.slow

@@ -91,7 +91,8 @@ class Dynamics:
 
     def backup(self, value: np.ndarray, gamma: float) -> np.ndarray:
         """Q float64[S, A + 1, A] of (state, previous, chosen) from V float64[S, A + 1] after."""
-        carried_out = self.reward + gamma * np.einsum("sxt,tx->sx", self.move, value[:, :-1])
+        after = [self.move[:, x] @ value[:, x] for x in range(self.reward.shape[1])]
+        carried_out = self.reward + gamma * np.stack(after, axis=1)
         return np.einsum("uax,sx->sua", self.execution(), carried_out)
 
 

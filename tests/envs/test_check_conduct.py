@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from envs.contract import specimen
+from envs.contract import examine, specimen
 from envs.contract.specimen import Specimen
 from envs.core import Outcome
 from tests.envs.corridor import LOOK, Corridor, Level, State, fails, fault, paying, twin
@@ -45,9 +45,22 @@ def test_what_fails_only_without_jit_is_found():
         return state.cell[None]
 
     message = fails("agreement", twin(observe=observe))
-    assert (
-        "a call without jax.jit (test_check.py, line" in message and "only for tracers" in message
-    )
+    assert "observe (test_check_conduct.py, line" in message and "only for tracers" in message
+
+
+def test_what_is_kept_beyond_a_call_is_found():
+    kept = []
+
+    def observe(self, level, state):
+        kept.append(state.cell)
+        return kept[0][None]
+
+    family = twin(observe=observe)
+    found = [f for f in examine(family) if f.fault]
+    assert found[0].check.name == "agreement"
+    assert found[0].fault.startswith("observe (test_check_conduct.py, line")
+    assert "beyond the call" in found[0].fault and "return it in the level" in found[0].fault
+    assert len({f.fault for f in found}) == len(found)  # what is wrong once is said once
 
 
 def test_a_second_program_is_found():
@@ -94,7 +107,7 @@ def test_an_episode_that_does_not_freeze_is_found(monkeypatch, change, said):
             twin(observe=lambda self, level, state: state.cell[None] - 1),
             ("observe shows symbol -1", "mend observe"),
         ),
-        (paying(lambda won: 10.0 * won), ("step pays 10", "[-1, 1]", "scale")),
+        (paying(lambda won: 10.0 * won.astype(jnp.float32)), ("step pays 10", "[-1, 1]", "scale")),
         (paying(lambda won: 0.0 / won.astype(jnp.float32)), ("step pays nan", "finite")),
     ],
 )

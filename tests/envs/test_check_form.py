@@ -7,10 +7,8 @@ import pytest
 from flax import struct
 
 from envs import tiles
-from envs.contract.faults import Fault
-from envs.contract.specimen import Specimen
 from envs.core import Env, Outcome, static
-from tests.envs.corridor import Corridor, State, fails, fault, paying, stepping, twin
+from tests.envs.corridor import Corridor, Level, State, fails, fault, paying, stepping, twin
 
 
 @pytest.mark.parametrize("thing", [int, "a word", print, struct.PyTreeNode])
@@ -47,7 +45,7 @@ class Unmakeable(Corridor):
         (StaticNumber, ("field density is static", "`density: float = 0.2`")),
         (Worded, ("field colour holds 'blue'", "`colour: str = static('blue')`")),
         (Refused, ("check refuses", "use 25 or more")),
-        (Unmakeable, ("Unmakeable()", "test_check.py, line", "self.length = 30", "replace")),
+        (Unmakeable, ("Unmakeable()", "test_check_form.py, line", "self.length = 30", "replace")),
         (Corridor(horizon=0), ("field horizon is 0", "1 or more")),
     ],
 )
@@ -183,21 +181,9 @@ def test_what_does_not_compile(family, parts):
 
 def test_the_line_is_the_one_of_the_mistake():
     source = Branching.step.__code__
-    assert f"test_check.py, line {source.co_firstlineno + 1}: `if" in fails("compiles", Branching)
-
-
-def test_what_is_kept_beyond_a_call():
-    kept = []
-
-    def observe(self, level, state):
-        kept.append(state.cell)
-        return kept[0][None]
-
-    family = twin(observe=observe)
-    subject = Specimen(family)
-    assert subject.shapes  # the first trace leaves something behind, the next one meets it
-    with pytest.raises(Fault, match=r"observe .*beyond the call.*return it in the level"):
-        subject.trace("observe", subject.shapes["level"], subject.shapes["state"])
+    assert f"test_check_form.py, line {source.co_firstlineno + 1}: `if" in fails(
+        "compiles", Branching
+    )
 
 
 class Keyed(struct.PyTreeNode):
@@ -282,11 +268,27 @@ def test_a_key_that_is_kept(family, parts):
             ("step returns a state int32[], reset one State(int32[])", "same type"),
         ),
         (
+            twin(symmetries=lambda self, level: State(level.start[None])),
+            ("symmetries returns State(int32[1])", "return a Level"),
+        ),
+        (
+            twin(symmetries=lambda self, level: level),
+            ("symmetries returns the level's start as int32[]", "leading axis"),
+        ),
+        (
+            twin(symmetries=lambda self, x: Level(jnp.stack([x.start] * 2), x.goal[None])),
+            ("symmetries stacks 1 and 2 copies", "same number"),
+        ),
+        (
+            twin(fingerprint=lambda self, level: level.start),
+            ("fingerprint returns int32[], expected uint32[2]",),
+        ),
+        (
             twin(encode=lambda self, level, state: state.cell[None]),
             ("encode returns int32[1], expected int32[]",),
         ),
         (
-            twin(decode=lambda self, level, index: State(index * 0.5)),
+            twin(decode=lambda self, level, index: State(index.astype(jnp.float32))),
             ("decode returns the state's cell as float32[]", "astype(jnp.int32)"),
         ),
     ],

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from envs.core import static
-from tests.envs.corridor import Level, State, fails, fault, paying, twin
+from tests.envs.corridor import Level, fails, fault, paying, twin
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,6 @@ def copies(function):
 @pytest.mark.parametrize(
     ("family", "parts"),
     [
-        (copies(lambda x: State(x.start[None])), ("symmetries returns State", "return a Level")),
-        (copies(lambda x: x), ("symmetries returns the level's start as int32[]", "leading axis")),
-        (
-            copies(lambda x: Level(jnp.stack([x.start] * 2), x.goal[None])),
-            ("symmetries stacks 1 and 2 copies", "same number"),
-        ),
         (
             copies(lambda x: jax.tree.map(lambda y: jnp.stack([y, (y + 1) % 24]), x)),
             ("symmetries gives a copy (number 1)", "another fingerprint", "group"),

@@ -70,7 +70,7 @@ def test_fields_take_the_place_of_defaults():
     [
         ("dark-rom", r"unknown family 'dark-rom'; did you mean 'dark-room'\?"),
         ("keydoor", r"unknown family 'keydoor'; did you mean 'key-door'\?"),
-        ("zzz", r"unknown family 'zzz'; known: dark-room, key-door, .*teleporters"),
+        ("zzz", r"unknown family 'zzz'; known: bandit, boulders, .*wind"),
         ("", r"unknown family ''; known: "),
     ],
 )

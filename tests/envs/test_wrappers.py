@@ -104,7 +104,9 @@ def test_a_level_keeps_its_meaning():
 
 @pytest.mark.parametrize("name", envs.names())
 def test_scrambled_dynamics_are_those_inside_under_other_names(name):
-    common = pad(envs.make(name), 2, 52, 5)
+    bare = envs.make(name)
+    real, blank, actions = bare.num_fields, bare.num_symbols + 1, bare.num_actions
+    common = pad(bare, real + 1, blank + 1, actions + 1)
     env = wrap(Scramble, common)
     levels = raw_levels(env, 5, 8)
 
@@ -119,7 +121,7 @@ def test_scrambled_dynamics_are_those_inside_under_other_names(name):
             meant = common.step(key, level.inner, state, level.actions[action])
             return meant, env.step(key, level, state, action)
 
-        steps = jax.vmap(lambda s: jax.vmap(lambda a: step(s, a))(jnp.arange(5)))(states)
+        steps = jax.vmap(lambda s: jax.vmap(lambda a: step(s, a))(jnp.arange(actions + 1)))(states)
         return inner, outer, sights, steps
 
     for level in each(levels):
@@ -130,9 +132,9 @@ def test_scrambled_dynamics_are_those_inside_under_other_names(name):
         assert (shown == level.symbols[seen]).all()
         assert same(meant, done)
         # Padding: what is missing shows the blank, which stands for nothing else.
-        real = common.env.num_fields
-        assert (seen[:, real:] == 51).all() and (shown[:, real:] == 51).all()
-        assert (seen[:, :real] < 51).all() and (shown[:, :real] < 51).all()
-        idle = np.flatnonzero(level.actions == 4)
+        assert (seen[:, real:] == blank).all() and (shown[:, real:] == blank).all()
+        assert (seen[:, :real] < blank).all() and (shown[:, :real] < blank).all()
+        idle = np.flatnonzero(level.actions == actions)
+        assert (outer.probability[:, idle, 0] == 1).all()
         assert (outer.target[:, idle, 0] == np.arange(env.num_states)[:, None]).all()
         assert not outer.terminated[:, idle].any() and not outer.reward[:, idle].any()

@@ -43,10 +43,10 @@ def random_mdp(level: Any) -> Plain:
 
 
 def bandit(level: Any) -> Plain:
-    payoff = level.payoff.tolist()
+    payoff, pay = level.payoff.tolist(), 1 / 16  # the default horizon
 
     def outcomes(state: State, action: int):
-        return [(payoff[action], state, 1.0, False), (1 - payoff[action], state, 0.0, False)]
+        return [(payoff[action], state, pay, False), (1 - payoff[action], state, 0.0, False)]
 
     return Plain((0,), len(payoff), outcomes)
 
@@ -79,7 +79,7 @@ def commit(answers: int, level: Any) -> Plain:
     def step(state: State, action: int):
         cell, seen = state
         if action >= 4:
-            return state, seen and action - 4 == answer, True
+            return state, seen == 1 and action - 4 == answer, True
         ahead = neighbour(cell, action, size)
         cell = cell if walls[ahead] else ahead
         return (cell, int(seen or cell == clue)), False, False
