@@ -243,6 +243,8 @@ def test_golden_boulders():
     seen = play(env, level, "D R U R D")
     assert seen[1] == (6, 7, 0.0, False)
     assert seen[-1] == (7, 12, 1.0, True)
+    walled = env.parse("@O#..\n.....\n..G..\n.....\n.....")
+    assert play(env, walled, "R")[0] == (0, 1, 0.0, False)
 
 
 def test_two_boulders_block_each_other_and_fit_either_target():
