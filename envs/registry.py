@@ -89,6 +89,9 @@ def make(name: str, *, lethality: float = 0.0, recoverability: float = 1.0, **fi
         if field not in allowed:
             every = ", ".join([*allowed, "lethality", "recoverability"])
             raise ValueError(f"family {name!r} has no field {field!r}; it has {every}")
+    for field in dataclasses.fields(family):
+        if isinstance(field.default, float) and isinstance(fields.get(field.name), int):
+            fields[field.name] = float(fields[field.name])  # density=0 is meant as 0.0
     env = family(**fields)
     env.check()
     return unforgiving(env, lethality, recoverability)

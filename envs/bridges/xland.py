@@ -228,6 +228,11 @@ class Rulesets(MiniGrid):
             ruleset = self.rulesets.sample_ruleset(ruleset_key)
         return self.arrange(layout_key, ruleset)
 
+    def reveal(self, level: Level, state: State) -> jax.Array:
+        """What ``MiniGrid`` tells, and the colour of each cell of the grid: rules ask for it."""
+        colours = jax.nn.one_hot(state.grid[..., 1], NUM_COLORS)
+        return jnp.concatenate([super().reveal(level, state), colours.ravel()])
+
     def arrange(self, key: jax.Array, ruleset: RuleSet) -> Level:
         """A level with a given ruleset; the key is consumed."""
         world, params = _load(self.identifier)

@@ -4,9 +4,11 @@ breadth-first search, and dynamic programming over the enlarged state (state, pr
 import dataclasses
 import math
 from collections import deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from tests.envs.dynamics import abstract, hazards, navigation, objects
 from tests.envs.plain import Plain, State
@@ -66,17 +68,17 @@ def steps_to_goal(world: Plain, start: State | None = None) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class Dynamics:
-    """Dense dynamics for dynamic programming.
+    """Dynamics for dynamic programming.
 
     Attributes:
-        move: float64[S, A, S], the probability of going on in each state; rows that end sum to
-            less than 1.
+        move: for each of A actions float64[S, S], sparse or not, the probability of going on in
+            each state; rows that end sum to less than 1.
         reward: float64[S, A], expected.
         start: the first state.
         stickiness: the probability that the previous action is executed again.
     """
 
-    move: np.ndarray
+    move: Sequence[Any]
     reward: np.ndarray
     start: int
     stickiness: float
@@ -91,24 +93,28 @@ class Dynamics:
 
     def backup(self, value: np.ndarray, gamma: float) -> np.ndarray:
         """Q float64[S, A + 1, A] of (state, previous, chosen) from V float64[S, A + 1] after."""
-        after = [self.move[:, x] @ value[:, x] for x in range(self.reward.shape[1])]
+        after = [move @ value[:, x] for x, move in enumerate(self.move)]
         carried_out = self.reward + gamma * np.stack(after, axis=1)
         return np.einsum("uax,sx->sua", self.execution(), carried_out)
 
 
 def dynamics(world: Plain, stickiness: float, idle: int = 0) -> tuple[Dynamics, list[State]]:
-    """Dense dynamics over the reachable states, with ``idle`` more actions that do nothing."""
+    """Dynamics over the reachable states, with ``idle`` more actions that do nothing."""
     states = reachable(world)
-    number = {state: i for i, state in enumerate(states)}
-    move = np.zeros((len(states), world.actions + idle, len(states)))
-    reward = np.zeros(move.shape[:2])
+    number, size = {state: i for i, state in enumerate(states)}, len(states)
+    reward = np.zeros((size, world.actions + idle))
+    flows: list[list[tuple[float, int, int]]] = [[] for _ in range(world.actions)]
     for state, i in number.items():
-        for action in range(world.actions):
+        for action, flow in enumerate(flows):
             for probability, after, pay, over in world.outcomes(state, action):
                 reward[i, action] += probability * pay
                 if probability > 0 and not over:
-                    move[i, action, number[after]] += probability
-        move[i, world.actions :, i] = 1
+                    flow.append((probability, i, number[after]))
+    move: list[Any] = []
+    for flow in flows:
+        chance, source, target = zip(*flow, strict=True) if flow else ((), (), ())
+        move.append(sparse.csr_array((chance, (source, target)), shape=(size, size)))  # sums
+    move += [sparse.eye_array(size, format="csr")] * idle
     return Dynamics(move, reward, 0, stickiness), states
 
 

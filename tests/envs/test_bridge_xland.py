@@ -133,6 +133,10 @@ def test_what_is_revealed_tells_states_and_levels_apart(room):
     rows = np.concatenate([np.reshape(x, (*told.shape[:2], -1)) for x in whole], axis=-1)
     count = len(np.unique(rows.reshape(-1, rows.shape[-1]), axis=0))
     assert len(np.unique(told.reshape(-1, told.shape[-1]), axis=0)) >= count
+    for channel in (0, 1):  # of a corner, seen or not
+        grid = states.grid.copy()
+        grid[..., 0, 0, channel] += 1
+        assert (np.asarray(reveal(room.levels, states.replace(grid=grid))) != told).any(-1).all()
 
 
 def test_fingerprints_are_of_the_content():

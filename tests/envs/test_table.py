@@ -37,7 +37,9 @@ def random_table(seed: int, stickiness: float) -> tuple[Table, Dynamics, np.ndar
     for s, a, k in np.ndindex(shape):
         if not terminated[s, a, k]:
             move[s, a, target[s, a, k]] += probability[s, a, k]
-    dense = Dynamics(move, (probability * reward).sum(-1), int(table.start), stickiness)
+    dense = Dynamics(
+        list(np.swapaxes(move, 0, 1)), (probability * reward).sum(-1), int(table.start), stickiness
+    )
     return table, dense, rng.dirichlet(np.ones(ACTIONS), STATES)
 
 
