@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
-from envs.core import Env, Level, State, static
+from envs.core import Env, Level, State
 from envs.wrappers import Wrapper
 
 Layer = tuple[jax.Array, jax.Array]  # kernel float32[inputs, outputs], bias float32[outputs]
@@ -39,6 +38,12 @@ class Scale(struct.PyTreeNode):
         within = (1 - share) * self.variance + share * rows.var(0)
         return Scale(count, self.mean + share * shift, within + share * (1 - share) * shift**2)
 
+    def __call__(self, revealed: jax.Array) -> jax.Array:
+        """float32[..., n]: what is revealed, standardised and cut off at ±5."""
+        floor = 1e-6 * (1 + self.mean**2)  # above the rounding of what never varies
+        standard = (revealed - self.mean) * jax.lax.rsqrt(self.variance + floor)
+        return jnp.clip(standard, -5.0, 5.0)
+
 
 class Network(struct.PyTreeNode):
     """A multilayer perceptron with two heads.
@@ -54,7 +59,7 @@ class Network(struct.PyTreeNode):
     value: Layer
 
     def __call__(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Logits float32[..., A] and value float32[...] of features float32[..., m]."""
+        """Logits float32[..., A] and value float32[...] of numbers float32[..., n] on one scale."""
         for kernel, bias in self.hidden:
             x = jnp.square(jax.nn.relu(x @ kernel + bias))
         logits = x @ self.policy[0] + self.policy[1]
@@ -68,13 +73,11 @@ class Expert(struct.PyTreeNode):
         network: the weights.
         scale: moments of what was revealed in training, over n numbers.
         temperature: float32[], of the softmax that actions are drawn from; 0 is greedy.
-        octaves: periods 2, 4, 8 … that tell whole numbers apart, up to 2 ** octaves.
     """
 
     network: Network
     scale: Scale
     temperature: jax.Array
-    octaves: int = static(6)
 
     def init(self, key: jax.Array, env: Env, level: Level) -> None:
         """No memory."""
@@ -104,22 +107,7 @@ class Expert(struct.PyTreeNode):
 
     def judge(self, revealed: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Logits float32[..., A] and value float32[...] of what is revealed, float32[..., n]."""
-        return self.network(self.features(revealed))
-
-    def features(self, revealed: jax.Array) -> jax.Array:
-        """float32[..., n * (1 + 2 * octaves)] of float32[..., n]: each number standardised, and its
-        sine and cosine at periods 2, 4, 8 …: cells and kinds that are neighbours as numbers need
-        not be alike (Fourier features, Tancik et al. 2020, arXiv 2006.10739)."""
-        mean = self.scale.mean
-        floor = 1e-6 * (1 + mean**2)  # above the rounding of what never varies
-        standard = (revealed - mean) * jax.lax.rsqrt(self.scale.variance + floor)
-        parts = [jnp.clip(standard, -5.0, 5.0)]
-        angle = revealed * (2 * np.pi / 2**self.octaves)
-        sine, cosine = jnp.sin(angle), jnp.cos(angle)
-        for _ in range(self.octaves):  # halving the period doubles the angle: no more sines needed
-            parts += [sine, cosine]
-            sine, cosine = 2 * sine * cosine, 1 - 2 * sine * sine
-        return jnp.concatenate(parts, axis=-1)
+        return self.network(self.scale(revealed))
 
 
 def outward(env: Env, level: Level, state: State, action: jax.Array) -> jax.Array:
@@ -131,7 +119,7 @@ def outward(env: Env, level: Level, state: State, action: jax.Array) -> jax.Arra
 
 
 def untrained(
-    key: jax.Array, env: Env, level: Level, *, width: int = 128, layers: int = 2, octaves: int = 6
+    key: jax.Array, env: Env, level: Level, *, width: int = 128, layers: int = 2
 ) -> Expert:
     """An expert before its training, and what a checkpoint of one is restored into
     (agents/checkpoint.py). Weights are orthogonal (Saxe et al. 2014, arXiv 1312.6120), those of the
@@ -143,7 +131,6 @@ def untrained(
         level: any of its levels.
         width: of the hidden layers.
         layers: how many of them.
-        octaves: as in Expert.
     """
     reset_key, policy_key, value_key, *keys = jax.random.split(key, layers + 3)
     size = env.reveal(level, env.reset(reset_key, level)).size
@@ -152,11 +139,11 @@ def untrained(
         kernel = jax.nn.initializers.orthogonal(gain)(key, (inputs, outputs), jnp.float32)
         return kernel, jnp.zeros(outputs)
 
-    widths = [size * (1 + 2 * octaves)] + [width] * layers
+    widths = [size] + [width] * layers
     network = Network(
         hidden=tuple(map(layer, keys, widths[:-1], widths[1:])),
         policy=layer(policy_key, widths[-1], env.bare.num_actions, 0.01),
         value=layer(value_key, widths[-1], 1),
     )
     scale = Scale(jnp.float32(0.0), jnp.zeros(size), jnp.ones(size))
-    return Expert(network, scale, jnp.float32(1.0), octaves)
+    return Expert(network, scale, jnp.float32(1.0))

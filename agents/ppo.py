@@ -33,8 +33,6 @@ class PPOConfig(struct.PyTreeNode):
         minibatches: parts of a pass, each with all the steps of some environments.
         width: of the hidden layers.
         layers: how many of them.
-        octaves: periods 2, 4, 8 … that tell the whole numbers of ``reveal`` apart, up to
-            2 ** octaves; 0 for families that reveal measurements only.
         updates: of the whole training, which takes N * T * updates steps; a multiple of ``chunk``.
         gamma: discount in [0, 1).
         gae_lambda: λ of the advantages in [0, 1].
@@ -52,8 +50,7 @@ class PPOConfig(struct.PyTreeNode):
     minibatches: int = static(8)
     width: int = static(128)
     layers: int = static(2)
-    octaves: int = static(6)
-    updates: int | jax.Array = 400
+    updates: int = 400
     gamma: float | jax.Array = 0.95
     gae_lambda: float | jax.Array = 0.95
     clip: float | jax.Array = 0.2
@@ -128,14 +125,14 @@ class Sample(NamedTuple):
     """What the loss is taken over, with the same leading axes throughout.
 
     Attributes:
-        features: float32[..., m].
+        seen: float32[..., n], what was revealed, standardised.
         action: int32[...].
         log: float32[...], its log-probability when it was chosen.
         advantage: float32[...].
         target: float32[...], of the value.
     """
 
-    features: jax.Array
+    seen: jax.Array
     action: jax.Array
     log: jax.Array
     advantage: jax.Array
@@ -273,8 +270,8 @@ def update(env: Env, levels: Level, config: PPOConfig, learner: Learner) -> tupl
     expert = learner.expert
     players, steps = play(env, play_key, levels, expert, learner.players, config.steps)
     advantage = advantages(steps, config)
-    features = expert.features(steps.revealed)
-    whole = Sample(features, steps.action, steps.log, advantage, advantage + steps.value)
+    seen = expert.scale(steps.revealed)
+    whole = Sample(seen, steps.action, steps.log, advantage, advantage + steps.value)
     whole = jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), whole)
     rate = config.learning_rate * (1 - learner.step / config.updates)
 
@@ -283,7 +280,7 @@ def update(env: Env, levels: Level, config: PPOConfig, learner: Learner) -> tupl
         part = part._replace(advantage=lead / (part.advantage.std() + 1e-8))
 
         def objective(network: Network) -> Any:
-            return loss(*network(part.features), part, config)
+            return loss(*network(part.seen), part, config)
 
         gradient, parts = jax.grad(objective, has_aux=True)(carry[0])
         direction, moments = config.optimiser().update(gradient, carry[1])
@@ -321,8 +318,7 @@ def start(env: Env, key: jax.Array, levels: Level, config: PPOConfig) -> Learner
     """A Learner before its first update; the key is consumed."""
     expert_key, fresh_key, run_key = jax.random.split(key, 3)
     first = jax.tree.map(lambda x: x[0], levels)
-    sizes = {"width": config.width, "layers": config.layers, "octaves": config.octaves}
-    expert = untrained(expert_key, env, first, **sizes)
+    expert = untrained(expert_key, env, first, width=config.width, layers=config.layers)
     players = fresh(env, fresh_key, levels, config.environments)
     moments = config.optimiser().init(expert.network)  # type: ignore[arg-type]
     return Learner(expert, moments, players, jnp.int32(0), run_key)

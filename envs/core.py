@@ -20,6 +20,8 @@ from envs.table import Table
 Level = Any  # a family's own pytree of arrays
 State = Any  # a family's own pytree of arrays
 
+PERIODS = 2.0 ** np.arange(1, 7, dtype=np.float32)  # that tell whole numbers apart, up to 64
+
 
 def static(default: Any) -> Any:
     """A field that is part of the program (a size), not of its data."""
@@ -107,14 +109,18 @@ class Env(struct.PyTreeNode):
     def reveal(self, level: Level, state: State) -> jax.Array:
         """float32[n]: all that an expert without an oracle (agents/ppo.py) may know.
 
-        By default every number of the level and then of the state, leaf by leaf, each array row by
-        row; bools and ints are cast, random keys left out. A family with a better way to say it
-        (the cells of a grid one-hot, numbers on one scale) overrides this; n is the same in all
-        levels and states.
+        By default every number of the level and then of the state, leaf by leaf, bools and ints
+        cast, random keys left out; then the sines and cosines of the ints at periods of 2, 4 … 64,
+        because places and kinds that are neighbours as numbers need not be alike (Fourier features,
+        Tancik et al. 2020, arXiv 2006.10739). A family with a better way to say it, such as
+        indicators for what lies in each cell, overrides this; n is the same in all levels.
         """
         leaves = [jnp.asarray(leaf) for leaf in jax.tree.leaves((level, state))]
-        numbers = [x for x in leaves if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)]
-        return jnp.concatenate([jnp.ravel(x).astype(jnp.float32) for x in numbers])
+        told = [x.ravel() for x in leaves if not jnp.issubdtype(x.dtype, jax.dtypes.prng_key)]
+        whole = [x.astype(jnp.float32) for x in told if jnp.issubdtype(x.dtype, jnp.integer)]
+        angles = jnp.concatenate([jnp.zeros(0), *whole])[:, None] * (2 * np.pi / PERIODS)
+        waves = [jnp.sin(angles).ravel(), jnp.cos(angles).ravel()]
+        return jnp.concatenate([*(x.astype(jnp.float32) for x in told), *waves])
 
     # Enumeration: with these three the oracle, the expert and exact scores come for free. --
     @property

@@ -18,7 +18,10 @@ from envs.unforgiving import forgiveness
 
 COUNTS = (256, 16, 1)  # levels to measure; fewer only where the family has no more
 SOLVED = 64  # of them, those whose mistakes are measured
-_TOPIC = re.compile(r"(?:^|(?<=[.)] ))(Observations?|Actions?|Rewards?|Ends?|Dynamics|Levels?): ")
+_TOPIC = re.compile(
+    r"(?:^|(?<=[.)] ))"
+    r"(Observations?|Actions and rewards?|Actions?|Rewards?|Ends?|Dynamics|Levels?): "
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,11 +86,6 @@ def entry(name: str, env: Env) -> Entry:
     return Entry(name, env, about, topics, tuple(fields), figures)
 
 
-def catalogue(entries: list[Entry]) -> str:
-    """A block a family: sizes, spaces, oracle, admitted share, exact returns, one level drawn."""
-    return "\n\n".join(map(_block, entries))
-
-
 def members(env: Env, count: int) -> LevelSet:
     """The first ``count`` levels of the family, as every command counts them.
 
@@ -108,7 +106,8 @@ def member(env: Env, index: int) -> Level:
     return env.level(jax.random.fold_in(jax.random.key(0), index))
 
 
-def _block(found: Entry) -> str:
+def block(found: Entry) -> str:
+    """Lines of text: sizes, spaces, oracle, admitted share, exact figures, one level drawn."""
     env, figures = found.env, found.figures
     lines = [
         f"{found.name}",

@@ -90,11 +90,11 @@ def _list(given: EnvsConfig, prepare: Callable[[], None]) -> int:
         raise ConfigError(f"--out {given.out}: only a page is written; say --gallery, too")
     target = _target(given.out, ".html", "gallery.html") if given.gallery else None
     prepare()
-    from experiments.catalogue import catalogue, entry
+    from experiments.catalogue import block, entry
 
     made = [(name, _made(name, {})) for name in names]
     if target is None:
-        print(catalogue([_attempt(name, entry, name, env) for name, env in made]))
+        print("\n\n".join(_attempt(n, lambda n, e: block(entry(n, e)), n, env) for n, env in made))
         return 0
     from experiments.gallery import card, write_gallery
 

@@ -45,11 +45,10 @@ def _expert(config: CompareConfig, name: str, bare: Env, folder: Path, progress:
         updates=config.expert_updates,
         chunk=_chunk(config.expert_updates),
         gamma=0.99,
-        octaves=0,  # bridges reveal indicators
     )
     path = folder / name.replace(":", "-")
     if path.is_dir():
-        sizes = {field: getattr(settings, field) for field in ("width", "layers", "octaves")}
+        sizes = {field: getattr(settings, field) for field in ("width", "layers")}
         like = untrained(train_key, env, env.level(level_key), **sizes)
         return checkpoint.restore(path, like)
     levels = jax.jit(jax.vmap(env.level))(jax.random.split(level_key, LEVELS))

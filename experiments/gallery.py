@@ -62,15 +62,16 @@ def card(entry: Entry) -> Card:
     env = entry.env
     index = entry.figures.typical if entry.figures else 0
     level = member(env, index)
-    first = env.reset(jax.random.key(0), level)
     seen = play(env, level)
-    still = sight = film = ""
+    still = sight = film = words = ""
+    if has_text(env):
+        words = env.text(level, env.reset(jax.random.key(0), level))
     if seen.frames is not None:
         side = render.side(seen.frames)
         drawn = [render.image(frame, side) for frame in seen.frames]
         still = _uri("png", lambda file: render.png(file, drawn[0]))
         film = _uri("gif", lambda file: render.gif(file, drawn))
-        shown = np.asarray(render.pixels(env.view(level, first)))
+        shown = np.asarray(render.pixels(env.view(level, env.reset(jax.random.key(0), level))))
         sight = _uri("png", lambda file: render.png(file, shown))
     return Card(
         entry=entry,
@@ -81,7 +82,7 @@ def card(entry: Entry) -> Card:
         ),
         spaces=_spaces(entry),
         level=index,
-        text=env.text(level, first) if has_text(env) else "",
+        text=words,
         still=still,
         sight=sight,
         film=film,

@@ -221,11 +221,15 @@ def say(tree: Any) -> str:
     return f"{type(tree).__name__}({', '.join(say(leaf) for leaf in jax.tree.leaves(tree))})"
 
 
-def differing(one: Any, other: Any) -> str:
-    """The name of the first leaf that is not the same to the bit; empty where all are."""
+def differing(one: Any, other: Any, rounding: bool = False) -> str:
+    """The name of the first leaf that is not the same to the bit, or with ``rounding`` to that;
+    empty where all are."""
     for (path, x), (_, y) in zip(named(one), named(other), strict=True):
         x, y = np.asarray(x), np.asarray(y)
-        if x.dtype != y.dtype or x.shape != y.shape or x.tobytes() != y.tobytes():
+        if x.dtype != y.dtype or x.shape != y.shape:
+            return path
+        close = rounding and x.dtype.kind == "f" and np.allclose(x, y, 1e-5, 1e-6, equal_nan=True)
+        if x.tobytes() != y.tobytes() and not close:
             return path
     return ""
 

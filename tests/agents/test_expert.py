@@ -17,7 +17,7 @@ from envs.unforgiving import Unforgiving, unforgiving
 from envs.wrappers import Scramble, Sticky, Wrapper, pad, wrap
 from tests.envs.worlds import behind, same
 
-SIZES = {"width": 16, "layers": 2, "octaves": 3}
+SIZES = {"width": 16, "layers": 2}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,13 +49,30 @@ def test_all_numbers_of_level_and_state_are_revealed():
     told = env.reveal(level, state.replace(holds=jnp.int32(1)))
     assert told.dtype == jnp.float32
     scalars = [int(x) for x in (level.door, level.key, level.start, level.goal, state.cell)]
-    assert told.tolist() == [*np.asarray(level.walls).astype(float), *scalars, 1.0]
+    numbers = [*np.asarray(level.walls).astype(float), *scalars, 1.0]
+    assert told[: len(numbers)].tolist() == numbers
+
+
+def test_whole_numbers_are_told_apart_by_waves_and_the_others_have_none():
+    env = envs.make("dark-room", size=3)
+    level = {"flag": jnp.array([True, False]), "half": jnp.float32(0.5), "big": jnp.uint8(9)}
+    told = np.stack([env.reveal(level, jnp.int32(i)) for i in range(65)])
+    assert told.shape == (65, 5 + 2 * 2 * 6) and told.dtype == np.float32
+    assert (told[:, 4] == np.arange(65)).all()
+    angles = np.arange(65)[:, None] * 2 * np.pi / np.array([2, 4, 8, 16, 32, 64])
+    np.testing.assert_allclose(told[:, 5 + 6 : 5 + 12], np.sin(angles), atol=1e-4)
+    np.testing.assert_allclose(told[:, 5 + 18 :], np.cos(angles), atol=1e-4)
+    waves = told[:64, 5:]
+    apart = np.abs(waves[:, None] - waves[None]).max(-1)
+    assert (apart + np.eye(64) > 0.7).all()
+    np.testing.assert_allclose(told[64, 5:], told[0, 5:], atol=1e-4)  # the longest period is over
+    assert env.reveal({"flag": jnp.array([True])}, ()).tolist() == [1.0]
 
 
 def test_random_keys_are_not_revealed():
     env = envs.make("dark-room", size=3)
-    level = {"key": jax.random.key(3), "old": jnp.uint32(7), "half": jnp.float16(0.5), "size": 2}
-    assert env.reveal(level, jnp.array([[True], [False]])).tolist() == [0.5, 7.0, 2.0, 1.0, 0.0]
+    level = {"key": jax.random.key(3), "half": jnp.float16(0.5), "other": 2.0}
+    assert env.reveal(level, jnp.array([[True], [False]])).tolist() == [0.5, 2.0, 1.0, 0.0]
 
 
 def wrapped(kind: str, env: Env) -> Env:
@@ -160,31 +177,13 @@ def test_temperature_goes_from_greedy_to_the_softmax_and_on():
         assert (np.abs(np.asarray(shares(jnp.float32(temperature))) - want) < error).all()
 
 
-def test_whole_numbers_are_told_apart_up_to_the_last_period():
-    env = envs.make("dark-room", size=3)
-    expert = opinionated(0, env)
-    size = expert.scale.mean.size
-    numbers = jnp.arange(9.0)
-    told = np.asarray(expert.features(jnp.tile(numbers[:, None], (1, size))))
-    assert told.shape == (9, size * (1 + 2 * 3))
-    angles = np.arange(9)[:, None] * 2 * np.pi / np.array([8, 4, 2])
-    waves = np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(9, 6)
-    for place in (0, size - 1):
-        np.testing.assert_allclose(told[:, size + place :: size], waves, atol=1e-5)
-    apart = np.abs(told[:8, None, size:] - told[None, :8, size:]).max(-1)
-    assert (apart + np.eye(8) > 0.7).all()
-    np.testing.assert_allclose(told[8, size:], told[0, size:], atol=1e-5)  # the period is over
-    flat = untrained(jax.random.key(0), env, env.level(jax.random.key(0)), octaves=0)
-    assert flat.features(jnp.zeros((5, size))).shape == (5, size)
-
-
 def test_a_number_that_never_varies_is_silent():
     env = envs.make("dark-room", size=3)
     expert = opinionated(0, env)
     size = expert.scale.mean.size
     rows = jnp.full((4096, size), 123456.7)
     expert = expert.replace(scale=expert.scale.extend(rows))
-    assert np.abs(np.asarray(expert.features(rows[:1]))[:, :size]).max() < 0.01
+    assert np.abs(np.asarray(expert.scale(rows[:1]))).max() < 0.01
 
 
 def test_rollouts_take_an_expert_like_any_policy():
@@ -204,7 +203,7 @@ def test_an_expert_of_another_size_is_refused():
     level = env.level(jax.random.key(0))
     state = env.reset(jax.random.key(0), level)
     with pytest.raises(
-        ValueError, match="knows 12 numbers and 4 actions, DarkRoom has 19 and 4; train one"
+        ValueError, match="knows 48 numbers and 4 actions, DarkRoom has 55 and 4; train one"
     ):
         expert.act(jax.random.key(0), env, level, state, None)
 

@@ -154,7 +154,8 @@ def test_rollouts_and_what_is_revealed():
     assert set(np.unique(found.returns)) == {-1.0, 1.0}
     assert (found.terminated.sum(-1) == 1).all() and not found.truncated.any()
     told = np.asarray(jax.vmap(env.reveal)(levels, levels.first))
-    assert told.dtype == np.float32 and told.shape == (8, 7)  # a limit, and all of the state
+    # A limit and all of the state, then waves of what is whole; whether it is over is a bool.
+    assert told.dtype == np.float32 and told.shape == (8, 7 + 6 * 12)
     assert (told[:, 2] == levels.first.inner.ball_x).all()
 
 
