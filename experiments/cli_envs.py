@@ -21,9 +21,10 @@ class EnvsConfig:
     `levelburst envs check NAME` runs the contract over a family of one's own."""
 
     families: tuple[str, ...] = ()
-    """Which ones; suites and `module:Class` included; all built-in ones by default."""
+    """Families, suites or `module:Class`; all built-in ones by default."""
     gallery: bool = False
-    """Write one page with a picture, a film of the oracle and the documentation of each."""
+    """Write one page with a picture, a film of the oracle and the documentation of each, and beside
+    it a sheet of the pictures."""
     out: str = ""
     """Where the page goes: a folder, or a file that ends in .html; by default ./gallery.html."""
 
@@ -49,8 +50,7 @@ class CheckConfig:
     """Runs the contract of a family; exit code 1 where it is broken."""
 
     families: tuple[str, ...] = ()
-    """Built-in families or `module:Class`; the flag may be left out; all built-in ones by
-    default."""
+    """Families, suites or `module:Class`, the flag may be left out; by default all built-in ones."""
     set: tuple[str, ...] = ()
     """Fields in place of the defaults, as in `--set size=9`."""
 
@@ -83,9 +83,7 @@ def run(arguments: list[str], parse: Parse, prepare: Callable[[], None]) -> int:
 
 
 def _list(given: EnvsConfig, prepare: Callable[[], None]) -> int:
-    names = tuple(dict.fromkeys(expand(given.families, "train") + expand(given.families, "test")))
-    names = names or built_in()
-    check_families(names)
+    names = _names(given.families)
     if given.out and not given.gallery:
         raise ConfigError(f"--out {given.out}: only a page is written; say --gallery, too")
     target = _target(given.out, ".html", "gallery.html") if given.gallery else None
@@ -97,12 +95,14 @@ def _list(given: EnvsConfig, prepare: Callable[[], None]) -> int:
         print("\n\n".join(_attempt(n, lambda n, e: block(entry(n, e)), n, env) for n, env in made))
         return 0
     from experiments.gallery import card, write_gallery
+    from experiments.sheet import write_sheet
 
     cards = []
     for number, (name, env) in enumerate(made, 1):
         print(f"[{number}/{len(made)}] {name}", flush=True)
         cards.append(_attempt(name, lambda n, e: card(entry(n, e)), name, env))
     print(f"gallery {write_gallery(cards, target)}")
+    print(f"sheet   {write_sheet(cards, target.with_suffix('.png'))}")
     return 0
 
 
@@ -123,14 +123,20 @@ def _show(given: ShowConfig, prepare: Callable[[], None]) -> int:
 
 
 def _check(given: CheckConfig, prepare: Callable[[], None]) -> int:
-    names = given.families or built_in()
-    check_families(names)
+    names = _names(given.families)
     fields = _settings(given.set)
     prepare()
     from experiments.show import report
 
     found = [(name, _subject(name, fields)) for name in names]
     return 0 if all([report(name, subject) for name, subject in found]) else 1
+
+
+def _names(given: tuple[str, ...]) -> tuple[str, ...]:
+    """The families, suites taken apart; the built-in ones where none is given."""
+    names = dict.fromkeys(expand(given, "train") + expand(given, "test"))
+    check_families(tuple(names))
+    return tuple(names) or built_in()
 
 
 def _subject(name: str, fields: dict[str, Any]) -> Any:

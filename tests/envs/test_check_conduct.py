@@ -39,6 +39,17 @@ def test_a_wrong_rule_for_batches_is_found():
     assert message.startswith("observe gives another result under jax.vmap") and "mend" in message
 
 
+def test_rounding_of_fractions_is_no_fault():
+    def observe(self, level, state):
+        traced = isinstance(state.cell, jax.core.Tracer)
+        return state.cell.astype(jnp.float32)[None] / 3 * (1 + 1e-6 * traced)
+
+    family = twin(observe=observe, observation_dtype="float32")
+    LOOK["agreement"](Specimen(family))
+    doubled = twin(observe=lambda *a: observe(*a) * (1 + isinstance(a[2].cell, jax.core.Tracer)))
+    assert fails("agreement", doubled).startswith("observe gives one result compiled")
+
+
 def test_what_fails_only_without_jit_is_found():
     def observe(self, level, state):
         assert isinstance(state.cell, jax.core.Tracer), "only for tracers"

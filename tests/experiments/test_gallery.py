@@ -19,6 +19,7 @@ from envs.film import Film, film
 from experiments import cli_envs, gallery
 from experiments.catalogue import Entry, Figures, entry, member
 from experiments.gallery import card, page
+from experiments.sheet import COLUMNS, write_sheet
 from experiments.show import play
 
 EVIL = "</style><img src=x onerror=alert(1)>\"'&{{ 7 * 7 }}"
@@ -198,7 +199,21 @@ def test_the_command_writes_every_family(tmp_path, monkeypatch, capsys):
     found = Page((tmp_path / "gallery.html").read_text(encoding="utf-8"))
     shown = [attrs["id"] for tag, attrs in found.tags if tag == "article"]
     assert shown == list(envs.names())
-    assert capsys.readouterr().out.splitlines()[-1] == "gallery gallery.html"
+    said = capsys.readouterr().out.splitlines()
+    assert said[-2:] == ["gallery gallery.html", "sheet   gallery.png"]
+
+
+def test_the_sheet_shows_what_is_drawn(cards, tmp_path):
+    """A picture a family in its place, the others' places are white."""
+    write_sheet(cards[:2], tmp_path / "sheet.png")
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        seen = np.asarray(sheet.convert("RGB")).astype(int)
+    edge = seen.shape[1] // COLUMNS
+    coloured = [
+        (np.ptp(seen[:, i * edge + 8 : (i + 1) * edge - 8], axis=-1) > 40).mean()
+        for i in range(COLUMNS)
+    ]
+    assert min(coloured[:2]) > 0.005 and not any(coloured[2:])
 
 
 def film_of_nothing():
