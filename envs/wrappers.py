@@ -92,7 +92,7 @@ class Wrapper(Env):
         return level, state
 
     def outward(self, level: Level, action: jax.Array) -> jax.Array:
-        """int32[]: the action that the environment inside takes for ``action`` int32[]."""
+        """int32[]: the action here that means ``action`` int32[] to the environment inside."""
         return action
 
 

@@ -50,7 +50,7 @@ class CheckConfig:
     """Runs the contract of a family; exit code 1 where it is broken."""
 
     families: tuple[str, ...] = ()
-    """Families, suites or `module:Class`, the flag may be left out; by default all built-in ones."""
+    """Families, suites or `module:Class`; the flag may be left out; by default all built-in."""
     set: tuple[str, ...] = ()
     """Fields in place of the defaults, as in `--set size=9`."""
 

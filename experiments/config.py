@@ -75,7 +75,7 @@ class CompareConfig:
     """Exponent of the training levels' frequencies; 0 is uniform."""
 
     expert_updates: int = 300
-    """PPO updates (4,096 steps each) of the expert of a family whose states cannot be enumerated."""
+    """PPO updates (4,096 steps each) of the expert of a family that has no oracle."""
 
     width: int = 64
     """Residual stream of the transformer."""
@@ -306,7 +306,8 @@ def _check_numbers(config: CompareConfig) -> None:
         "seed": 0, "seeds": 1, "updates": 1, "report_every": 1, "curve": 0, "horizon": 1,
         "chunk": 1, "slots": 1, "contexts": 1, "pool": 1, "symbols": 0, "train_levels": 1,
         "zipf": 0, "width": 1, "layers": 1, "heads": 1, "warmup": 0, "weight_decay": 0,
-        "demos": 0, "levels": 1, "expert_updates": 1, "episodes": 1, "devices": 0, "runs_per_device": 1,
+        "demos": 0, "levels": 1, "episodes": 1, "devices": 0, "runs_per_device": 1,
+        "expert_updates": 1,
     }  # fmt: skip
     for field, low in least.items():
         if not low <= getattr(config, field) < math.inf:
