@@ -247,6 +247,11 @@ def render(results: Mapping[str, Any], records: Sequence[Mapping[str, Any]], run
     return environment.get_template("report.html.j2").render(
         run=run,
         config=results["config"],
+        simulated=[
+            name
+            for name, reference in results.get("families", {}).items()
+            if reference["optimum"] != "exact"
+        ],
         machine=results["environment"],
         verdicts=[
             verdict | {"ends": brackets(verdict.get("low"), verdict.get("high"))}

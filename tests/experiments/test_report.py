@@ -204,6 +204,14 @@ def test_a_verdict_is_said_in_words(tmp_path):
     assert "✗ does not hold it fails" in text
 
 
+def test_what_is_not_exact_is_said(tmp_path):
+    kinds = {"dark-room": "exact", "xland:Empty": "the return of a PPO expert, simulated"}
+    families = {name: {"optimum": kind, "random": "exact"} for name, kind in kinds.items()}
+    for found, said in ((results(), False), (results(families=families), True)):
+        text = write_report(save(tmp_path, found)).read_text(encoding="utf-8")
+        assert ("Not so for xland:Empty: their states" in text) == said
+
+
 def test_seeds_are_the_replication():
     rows = [row("bursty", s, "unseen-level", 1, score=x) for s, x in [(0, 1), (0, 0), (1, 0.7)]]
     rows.append(row("bursty", 2, "unseen-level", 1, score=float("nan")))
