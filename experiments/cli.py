@@ -27,6 +27,7 @@ from experiments.config import (
     with_suites,
 )
 from experiments.errors import ConfigError
+from experiments.families import BRIDGES
 
 Config = TypeVar("Config")
 
@@ -137,8 +138,14 @@ def _compare(arguments: list[str]) -> int:
     # Building and drawing may still find a mistake; nothing is touched before.
     with tempfile.TemporaryDirectory() as spare:
         experts = Path(spare) / "experts"
-        suite = equip(config, suite_lib.build(config), experts, Progress())
-        suite_lib.draw(config, suite, config.seed)
+        own = config.families + config.test_families
+        _blame(own, last="types")
+        try:
+            suite = equip(config, suite_lib.build(config), experts, Progress())
+            suite_lib.draw(config, suite, config.seed)
+        except Exception:
+            _blame(own)
+            raise
         folder = RunFolder.create(path, overwrite=config.overwrite)
         if experts.is_dir():
             shutil.copytree(experts, folder.path / "experts")
@@ -151,6 +158,27 @@ def _compare(arguments: list[str]) -> int:
     except ConfigError:  # a mistake that only drawing the levels shows
         folder.discard()
         raise
+
+
+def _blame(names: tuple[str, ...], last: str = "") -> None:
+    """Raises ConfigError where one of the families is a person's own and breaks the contract, of
+    which the checks up to ``last``, that run nothing, are cheap; all by default."""
+    from envs.contract import examine
+    from envs.registry import lookup
+
+    for name in names:
+        module, colon, _ = name.partition(":")
+        if not colon or module in BRIDGES:
+            continue
+        try:
+            family = lookup(name)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        for found in examine(family):
+            if found.fault:
+                raise ConfigError(f"family {name!r}: {found.fault}") from None
+            if found.check.name == last:
+                break
 
 
 def _resume(arguments: list[str]) -> int:

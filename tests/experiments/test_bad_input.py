@@ -45,7 +45,7 @@ MISTAKES = {
     "command": ("comparre", "'comparre'", "compare, resume, evaluate, report, envs"),
     "family": ("compare --families dark-rom", "family 'dark-rom'", "did you mean 'dark-room'?"),
     "test family": ("compare --test-families key", "family 'key'", "'key-door'?"),
-    "far family": ("compare --families qqq", "'qqq'", "known: dark-room, key-door"),
+    "far family": ("compare --families qqq", "'qqq'", "known: bandit, boulders"),
     "listed family": ("envs --families dark-rom", "'dark-rom'", "did you mean 'dark-room'?"),
     "arm": ("compare --arms burstee", "arm 'burstee'", "did you mean 'bursty'?"),
     "second arm": ("compare --arms bursty singel", "'singel'", "did you mean 'single'?"),

@@ -9,6 +9,7 @@ import pytest
 import envs
 from envs.pixels import Pixels
 from envs.unforgiving import Unforgiving
+from experiments import cli
 from experiments import suite as suite_lib
 from experiments.config import check, preset, with_suites
 from experiments.errors import ConfigError
@@ -103,3 +104,35 @@ def test_observations_and_mistakes_are_those_of_the_config():
 def test_settings_out_of_range_are_refused(field, value, message):
     with pytest.raises(ConfigError, match=message):
         check(small(**{field: value}))
+
+
+BROKEN = """
+from envs.core import Env
+from envs.families.dark_room import DarkRoom
+
+
+class Blind(DarkRoom):
+    observe = Env.observe
+
+
+class Python(DarkRoom):
+    def observe(self, level, state):
+        return state.cell[None] if state.cell > 0 else level.start[None]
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Blind", r"family 'broken_world:Blind': observe missing: define `def observe"),
+        ("Python", r"family 'broken_world:Python': observe \(broken_world.py, line 12.*jnp\.where"),
+        ("Nobody", r"family 'broken_world:Nobody' cannot be loaded"),
+    ],
+)
+def test_a_broken_family_of_ones_own_is_named_before_anything_runs(
+    name, message, tmp_path, monkeypatch
+):
+    (tmp_path / "broken_world.py").write_text(BROKEN, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=message):
+        cli._blame(("dark-room", f"broken_world:{name}"), last="types")
