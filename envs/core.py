@@ -7,7 +7,8 @@ freezing of finished episodes live here, once, in ``begin`` and ``advance``.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NamedTuple, Protocol
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +43,39 @@ class Outcome(NamedTuple):
     terminated: jax.Array
 
 
-class Env(struct.PyTreeNode):
+def _register(kind: type) -> None:
+    """Makes a class a frozen dataclass and a pytree, like flax.struct, but with the class itself
+    among what makes two programs different. JAX 0.10 leaves it out (``PyTreeDef.__eq__``), so that
+    a compiled program of one family could, by an accident of hashing, be taken for that of another
+    one with the same sizes."""
+    dataclasses.dataclass(frozen=True)(kind)
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]
+    traced = [field.name for field in fields if field.metadata.get("pytree_node", True)]
+    sizes = [field.name for field in fields if field.name not in traced]
+
+    def program(env: Env) -> tuple[Any, ...]:
+        return (kind, *(getattr(env, name) for name in sizes))
+
+    def flatten(env: Env):
+        return tuple(getattr(env, name) for name in traced), program(env)
+
+    def flatten_with_keys(env: Env):
+        keys = (jax.tree_util.GetAttrKey(name) for name in traced)
+        return tuple(zip(keys, flatten(env)[0], strict=True)), program(env)
+
+    def unflatten(program: tuple[Any, ...], numbers: Any) -> Env:
+        return kind(**dict(zip(sizes, program[1:])), **dict(zip(traced, numbers)))
+
+    jax.tree_util.register_pytree_with_keys(kind, flatten_with_keys, unflatten, flatten)
+
+
+if TYPE_CHECKING:  # what a type checker has to know of Env: it behaves like flax's dataclasses
+    _Node = struct.PyTreeNode
+else:
+    _Node = object
+
+
+class Env(_Node):
     """A family of levels. Subclasses are frozen dataclasses: sizes are ``static`` fields,
     numbers such as densities are traced leaves, so changing one never recompiles.
 
@@ -54,6 +87,16 @@ class Env(struct.PyTreeNode):
 
     horizon: int = static(16)
     margin: float = 0.3
+
+    def __init_subclass__(cls, **arguments: Any):
+        super().__init_subclass__(**arguments)
+        _register(cls)
+
+    if not TYPE_CHECKING:
+
+        def replace(self, **fields: Any) -> Env:
+            """A copy with other fields."""
+            return dataclasses.replace(self, **fields)
 
     def check(self) -> None:
         """Raises ValueError where sizes contradict each other; ``make`` calls it."""
@@ -218,6 +261,9 @@ class Env(struct.PyTreeNode):
 
     def _missing(self, name: str) -> NotImplementedError:
         return NotImplementedError(f"{type(self).__name__} does not define {name!r} (envs/core.py)")
+
+
+_register(Env)
 
 
 class TimeStep(struct.PyTreeNode):

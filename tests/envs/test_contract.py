@@ -241,3 +241,18 @@ def test_a_picture_shows_the_agent_once(world):
 def test_what_a_family_lacks_is_named():
     with pytest.raises(NotImplementedError, match="Env does not define 'num_actions'"):
         _ = Env().num_actions
+
+
+def test_no_two_families_are_one_to_a_compiler():
+    """JAX's own dataclass nodes are equal whatever their class; then programs are mixed up."""
+    kinds = [jax.tree.structure(envs.make(name)) for name in envs.names()]
+    for i, kind in enumerate(kinds):
+        assert [kind == other for other in kinds] == [i == j for j in range(len(kinds))]
+
+    class Twin(type(envs.make("torus"))):
+        pass
+
+    assert jax.tree.structure(Twin()) != jax.tree.structure(envs.make("torus"))
+    assert jax.tree.structure(behind(Twin())) != jax.tree.structure(behind(envs.make("torus")))
+    again = jax.tree.map(lambda x: x, behind(envs.make("torus", size=5)))
+    assert type(again.bare).__name__ == "Torus" and again.bare.size == 5
