@@ -5,6 +5,8 @@ Arrays are laid out [batch, head, time, depth].
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 
@@ -32,15 +34,54 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
             *swap, scale=1.0, is_causal=True, implementation="cudnn"
         )
         return jnp.swapaxes(fused, 1, 2)
-    length = query.shape[2]
-    blocks = []
-    for first in range(0, length, BLOCK):
-        last = min(first + BLOCK, length)
+    return _in_blocks(query, key, value)
+
+
+@jax.custom_vjp
+def _in_blocks(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+    """``attend`` in blocks of queries, with a backward pass of its own: it keeps the exponentials,
+    not the weights, so that neither pass divides an array of the size of the scores, and finds the
+    softmax's inner product from the output (Dao et al. 2022, arXiv 2205.14135, appendix B.4)."""
+    return _forward(query, key, value)[0]
+
+
+def _forward(query: jax.Array, key: jax.Array, value: jax.Array) -> tuple[jax.Array, Any]:
+    output, kept = [], []
+    for first, last in _edges(query.shape[2]):
         scores = jnp.einsum("bhqd,bhkd->bhqk", query[:, :, first:last], key[:, :, :last])
         seen = jnp.arange(last)[None, :] <= jnp.arange(first, last)[:, None]
-        weights = _softmax(jnp.where(seen, scores, MASKED))
-        blocks.append(jnp.einsum("bhqk,bhkd->bhqd", weights, value[:, :, :last]))
-    return blocks[0] if len(blocks) == 1 else jnp.concatenate(blocks, axis=2)
+        scores = jnp.where(seen, scores.astype(jnp.float32), MASKED)
+        raised = jnp.exp(scores - scores.max(axis=-1, keepdims=True))
+        share = 1 / raised.sum(axis=-1, keepdims=True)
+        raised = raised.astype(query.dtype)
+        mixed = jnp.einsum("bhqk,bhkd->bhqd", raised, value[:, :, :last])
+        output.append((mixed * share).astype(query.dtype))
+        kept.append((raised, share))
+    joined = jnp.concatenate(output, axis=2)
+    return joined, (query, key, value, joined, kept)
+
+
+def _backward(residual: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    query, key, value, output, kept = residual
+    inner = (gradient * output).sum(axis=-1, keepdims=True, dtype=jnp.float32)
+    queries, keys, values = [], 0, 0
+    for (first, last), (raised, share) in zip(_edges(query.shape[2]), kept):
+        rest = ((0, 0), (0, 0), (0, query.shape[2] - last), (0, 0))
+        back = (gradient[:, :, first:last] * share).astype(query.dtype)
+        values += jnp.pad(jnp.einsum("bhqk,bhqd->bhkd", raised, back), rest)
+        scores = jnp.einsum("bhqd,bhkd->bhqk", back, value[:, :, :last])
+        scores = raised * (scores - inner[:, :, first:last] * share).astype(query.dtype)
+        queries.append(jnp.einsum("bhqk,bhkd->bhqd", scores, key[:, :, :last]))
+        keys += jnp.pad(jnp.einsum("bhqk,bhqd->bhkd", scores, query[:, :, first:last]), rest)
+    return jnp.concatenate(queries, axis=2), keys, values
+
+
+_in_blocks.defvjp(_forward, _backward)
+
+
+def _edges(length: int) -> list[tuple[int, int]]:
+    """First and past-the-last query of every block."""
+    return [(first, min(first + BLOCK, length)) for first in range(0, length, BLOCK)]
 
 
 def attend_cached(

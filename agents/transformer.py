@@ -17,6 +17,7 @@ from flax import nnx, struct
 
 from agents import tokens as tokens_lib
 from agents.attention import attend, attend_cached
+from agents.norm import RMSNorm
 from agents.tokens import Tokens
 from envs.render import SIDE
 
@@ -65,14 +66,20 @@ class Cache(struct.PyTreeNode):
     values: tuple[jax.Array, ...]
 
 
-def rotate(x: jax.Array, position: jax.Array) -> jax.Array:
-    """Rotary embedding of x float[..., D] at position int32[...] (broadcast against x[..., 0])."""
+def rotate(x: jax.Array, position: jax.Array | np.ndarray) -> jax.Array:
+    """Rotary embedding of x float[..., D] at position int32[...] (broadcast against x[..., 0]).
+
+    The halves of a pair are swapped by turning an axis round: unlike slices set side by side, that
+    fuses with what is around it, forwards and backwards.
+    """
     half = x.shape[-1] // 2
-    frequency = jnp.asarray(10000.0 ** (-np.arange(half) / half), jnp.float32)
-    angle = position[..., None].astype(jnp.float32) * frequency
-    cos, sin = jnp.cos(angle).astype(x.dtype), jnp.sin(angle).astype(x.dtype)
-    first, second = x[..., :half], x[..., half:]
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
+    frequency = (10000.0 ** (-np.arange(half) / half)).astype(np.float32)
+    angle = position[..., None].astype(np.float32) * frequency
+    library = np if isinstance(angle, np.ndarray) else jnp  # known positions are constants
+    cos, sin = (jnp.asarray(f(angle), x.dtype)[..., None, :] for f in (library.cos, library.sin))
+    pair = x.reshape(*x.shape[:-1], 2, half)
+    sign = jnp.asarray([[-1.0], [1.0]], x.dtype)
+    return (pair * cos + pair[..., ::-1, :] * (sign * sin)).reshape(x.shape)
 
 
 def _linear(inputs: int, outputs: int, scale: float, rngs: nnx.Rngs, dtype: Any) -> nnx.Linear:
@@ -87,25 +94,28 @@ class Block(nnx.Module):
         width, dtype = config.width, jnp.dtype(config.dtype)
         self.heads = config.heads
         depth = width // config.heads
-        self.norm_attention = nnx.RMSNorm(width, dtype=dtype, rngs=rngs)
-        self.norm_mlp = nnx.RMSNorm(width, dtype=dtype, rngs=rngs)
-        self.qkv = _linear(width, 3 * width, 1.0, rngs, dtype)
-        gain = nnx.initializers.constant(float(depth) ** 0.25)
-        self.norm_query = nnx.RMSNorm(depth, dtype=dtype, scale_init=gain, rngs=rngs)
-        self.norm_key = nnx.RMSNorm(depth, dtype=dtype, scale_init=gain, rngs=rngs)
+        self.norm_attention = RMSNorm(width, dtype)
+        self.norm_mlp = RMSNorm(width, dtype)
+        # Three products: cutting one wide product into heads costs more on CPU than it saves.
+        self.query, self.key, self.value = (
+            _linear(width, width, 1.0, rngs, dtype) for _ in range(3)
+        )
+        self.norm_query = RMSNorm(depth, dtype, gain=depth**0.25)
+        self.norm_key = RMSNorm(depth, dtype, gain=depth**0.25)
         out = 1.0 / np.sqrt(2 * config.layers)
         self.project = _linear(width, width, out, rngs, dtype)
         self.expand = _linear(width, 4 * width, 1.0, rngs, dtype)
         self.contract = _linear(4 * width, width, out, rngs, dtype)
 
-    def heads_of(self, x: jax.Array, position: jax.Array) -> tuple[jax.Array, ...]:
+    def heads_of(self, x: jax.Array, position: jax.Array | np.ndarray) -> tuple[jax.Array, ...]:
         """Query, key (normalised and rotated) and value float[..., H, D] of x float[..., d];
         the queries are scaled so that attention needs no 1/sqrt(D)."""
-        mixed = self.qkv(self.norm_attention(x))
-        split = mixed.reshape(*x.shape[:-1], 3, self.heads, -1)
-        query, key, value = (split[..., i, :, :] for i in range(3))
-        depth = value.shape[-1]
-        query = rotate(self.norm_query(query), position[..., None]) / np.sqrt(depth)
+        x = self.norm_attention(x)
+        query, key, value = (
+            product(x).reshape(*x.shape[:-1], self.heads, -1)
+            for product in (self.query, self.key, self.value)
+        )
+        query = rotate(self.norm_query(query), position[..., None]) / np.sqrt(value.shape[-1])
         return query, rotate(self.norm_key(key), position[..., None]), value
 
     def finish(self, x: jax.Array, attended: jax.Array) -> jax.Array:
@@ -115,10 +125,8 @@ class Block(nnx.Module):
 
     def __call__(self, x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
         """x float[B, T, d] -> the same shape, with the layer's keys and values [B, H, T, D]."""
-        position = jnp.arange(x.shape[1])
-        query, key, value = (
-            jnp.swapaxes(h, 1, 2) for h in self.heads_of(x, jnp.broadcast_to(position, x.shape[:2]))
-        )
+        position = np.arange(x.shape[1])
+        query, key, value = (jnp.swapaxes(h, 1, 2) for h in self.heads_of(x, position))
         return self.finish(x, jnp.swapaxes(attend(query, key, value), 1, 2)), (key, value)
 
 
@@ -166,7 +174,7 @@ class Transformer(nnx.Module):
             features = tokens_lib.width(interface.fields, interface.symbols, interface.actions)
         self.embed = _linear(features, config.width, np.sqrt(features), rngs, dtype)
         self.blocks = nnx.List([Block(config, rngs) for _ in range(config.layers)])
-        self.norm = nnx.RMSNorm(config.width, dtype=dtype, rngs=rngs)
+        self.norm = RMSNorm(config.width, dtype)
         self.head = _linear(config.width, interface.actions, 1.0, rngs, dtype)
 
     def _embed(self, tokens: Tokens) -> jax.Array:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from agents import attention
 from agents.attention import BLOCK, attend, attend_cached
 
 
@@ -73,3 +74,44 @@ def test_half_precision_is_close_and_stays_half():
     assert found.dtype == jnp.bfloat16
     whole = attend(*(x.astype(jnp.float32) for x in (query, key, value)))
     np.testing.assert_allclose(found.astype(jnp.float32), whole, atol=0.05)
+
+
+def plainly(query, key, value):
+    """Softmax attention whose gradient JAX derives."""
+    scores = jnp.einsum("bhqd,bhkd->bhqk", query, key)
+    scores = jnp.where(jnp.tril(jnp.ones(scores.shape[-2:], bool)), scores, -jnp.inf)
+    return jnp.einsum("bhqk,bhkd->bhqd", jax.nn.softmax(scores, axis=-1), value)
+
+
+def gradients(attention, length: int) -> list[np.ndarray]:
+    """Of a sum with random weights, with respect to query, key and value."""
+    weights = triple(length, seed=1)[0]
+    derive = jax.grad(lambda *x: (attention(*x) * weights).sum(), argnums=(0, 1, 2))
+    return [np.asarray(x) for x in jax.jit(derive)(*triple(length))]
+
+
+@pytest.mark.parametrize("length", [1, BLOCK - 1, BLOCK, 2 * BLOCK + 3])
+def test_the_gradient_is_the_derived_one(length):
+    for own, derived in zip(gradients(attend, length), gradients(plainly, length)):
+        np.testing.assert_allclose(own, derived, atol=2e-5)
+
+
+def test_a_gradient_without_the_inner_product_is_found():
+    whole = attention._backward
+
+    def forgets(residual, gradient):
+        query, key, value, output, kept = residual
+        return whole((query, key, value, 0 * output, kept), gradient)
+
+    twin = jax.custom_vjp(lambda *x: attention._forward(*x)[0])
+    twin.defvjp(attention._forward, forgets)
+    found, derived = gradients(twin, BLOCK + 1), gradients(plainly, BLOCK + 1)
+    assert all(np.abs(a - b).max() > 1e-2 for a, b in zip(found[:2], derived[:2]))
+
+
+def test_gradients_in_half_precision_are_near():
+    half = [x.astype(jnp.bfloat16) for x in triple(BLOCK + 1)]
+    derive = jax.grad(lambda *x: attend(*x).astype(jnp.float32).sum(), argnums=(0, 1, 2))
+    for found, whole in zip(derive(*half), derive(*(x.astype(jnp.float32) for x in half))):
+        assert found.dtype == jnp.bfloat16
+        np.testing.assert_allclose(found.astype(jnp.float32), whole, atol=0.3)
