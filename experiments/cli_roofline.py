@@ -134,8 +134,8 @@ def table(config: RooflineConfig, decoder: Decoder, devices: list[Device]) -> st
         f"{config.layers} blocks of width {config.width}, {config.heads} heads: "
         f"{decoder.parameters:,} parameters",
         f"{config.contexts} contexts of {update.length:,} positions; {', '.join(kinds)}",
-        f"a token: {work / update.tokens / 1e6:.3g}M operations, "
-        f"{done / update.tokens / 1e6:.3g}M with those done again; an update: {work:.3g}",
+        f"a token: {_digits(work / update.tokens / 1e6)}M operations, "
+        f"{_digits(done / update.tokens / 1e6)}M with those done again; an update: {work:.3g}",
         f"{', '.join(sharing)}: {each} device{'s' * (each > 1)} a run",
     )
     found = {device.name: _limits(config, decoder, device) for device in devices}
@@ -170,11 +170,11 @@ def _cells(config: RooflineConfig, work: float, device: Device, found: Limits) -
     return (
         device.label,
         found.name,
-        *(f"{1e3 * seconds:.3g} ms" for seconds in (found.compute, found.memory, found.links)),
+        *(f"{_digits(1e3 * seconds)} ms" for seconds in (found.compute, found.memory, found.links)),
         " … ".join(_short(tokens / time) for time in times),
         " … ".join(f"{share:.0f}" for share in shares),
-        " … ".join(f"{hour:.3g}" for hour in hours),
-        f"{found.held / 1e9:.3g} of {device.memory / 1e9:.0f}"
+        " … ".join(_digits(hour) for hour in hours),
+        f"{_digits(found.held / 1e9)} of {device.memory / 1e9:.0f}"
         + " !" * (found.held > device.memory),
     )
 
@@ -191,18 +191,23 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
     ]
 
 
+def _digits(number: float) -> str:
+    """Three digits or all that stand before the point, without an exponent."""
+    return f"{number:,.0f}" if number >= 999.5 else f"{number:.3g}"
+
+
 def _short(rate: float) -> str:
     """Three digits, in thousands or millions."""
-    return f"{rate / 1e6:.3g}M" if rate >= 999_500 else f"{rate / 1e3:.3g}k"
+    return f"{_digits(rate / 1e6)}M" if rate >= 999_500 else f"{_digits(rate / 1e3)}k"
 
 
 def _compiled(config: RooflineConfig, decoder: Decoder) -> str:
     """What XLA counts in the update of the first arm, compiled for the first device at hand."""
     import jax
 
-    from experiments.counted import compiled_update, count
+    from experiments.counted import count, traced_update
 
-    found = count(compiled_update(config))
+    found = count(traced_update(config).lower().compile())
     formula = executed(decoder, _update(config, fused=False))
     return (
         f"compiled for {jax.devices()[0].device_kind}: {found.operations:.3e} operations, "

@@ -64,9 +64,10 @@ def count(compiled: Any) -> Counted:
     )
 
 
-def compiled_update(config: CompareConfig) -> jax.stages.Compiled:
-    """The update of the config's first arm, compiled for one device and not run: its arguments are
-    those of ``icl.train.Program.update``. Levels are drawn for their shapes only, as few as go."""
+def traced_update(config: CompareConfig) -> jax.stages.Traced:
+    """The update of the config's first arm, traced and not run: ``icl.train.Program.update``.
+    ``.lower().compile()`` compiles it for one device. Levels are drawn for their shapes only, as
+    few as go."""
     few = dataclasses.replace(config, train_levels=max(16, config.contexts), levels=16, pool=1)
     with tempfile.TemporaryDirectory() as spare:  # where experts would be kept
         job = Comparison(few, RunFolder(Path(spare)))
@@ -77,4 +78,4 @@ def compiled_update(config: CompareConfig) -> jax.stages.Compiled:
         return jax.tree.map(lambda x: x[0], program.contexts(key, run))
 
     context = jax.eval_shape(first, state.key)
-    return jax.jit(program.update, donate_argnums=0).lower(state, run, context).compile()
+    return jax.jit(program.update, donate_argnums=0).trace(state, run, context)
