@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from experiments.config import CompareConfig, check, preset, with_suites
 from experiments.devices import DEVICES, Device
@@ -67,7 +67,8 @@ def run(arguments: list[str], parse: Callable[..., Any], prepare: Callable[[], N
         elif word.startswith("--preset="):
             name = word.partition("=")[2]
     default = RooflineConfig(**dataclasses.asdict(preset(name)))
-    config = with_suites(parse(RooflineConfig, "roofline", arguments, default))
+    given = parse(RooflineConfig, "roofline", arguments, default)
+    config = cast(RooflineConfig, with_suites(given))
     check(config)
     devices = _devices(config)
     prepare()

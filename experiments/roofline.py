@@ -222,10 +222,8 @@ def sent(decoder: Decoder, update: Update, layout: Layout) -> tuple[float, float
     of parameters over ``data``, and of activations over ``model``."""
     whole = decoder.parameters * MASTER / layout.model
     over_data = 2 * whole  # an all-reduce of the gradient: sums out, sums back
-    if (
-        layout.fsdp
-    ):  # gathered in the forward and the backward pass, gradients summed to their owner
-        over_data = 3 * whole * layout.accumulate
+    if layout.fsdp:  # gathered for each part, its gradients summed to their owners
+        over_data = 2 * whole * layout.accumulate
     reduced = 5 if update.remat else 4  # the ends of both halves, forward and backward
     activations = update.tokens / layout.data * decoder.width * update.size
     return over_data, 2 * reduced * decoder.layers * activations
