@@ -221,9 +221,9 @@ def sent(decoder: Decoder, update: Update, layout: Layout) -> tuple[float, float
     """Bytes of a run that go round a ring in one update, before the (n − 1) / n of a ring of n:
     of parameters over ``data``, and of activations over ``model``."""
     whole = decoder.parameters * MASTER / layout.model
-    over_data = 2 * whole  # an all-reduce of the gradient: sums out, sums back
-    if layout.fsdp:  # gathered for each part, its gradients summed to their owners
-        over_data = 2 * whole * layout.accumulate
+    # An all-reduce of the gradient: sums out, sums back. With fsdp, for each part: parameters
+    # gathered, gradients summed to their owners.
+    over_data = 2 * whole * (layout.accumulate if layout.fsdp else 1)
     reduced = 5 if update.remat else 4  # the ends of both halves, forward and backward
     activations = update.tokens / layout.data * decoder.width * update.size
     return over_data, 2 * reduced * decoder.layers * activations
