@@ -41,7 +41,7 @@ class RooflineConfig(CompareConfig):
     accumulate: int = 1
     """Parts of a batch that are done one after another, their gradients summed."""
     fused: bool = True
-    """Attention keeps its scores on the chip (cuDNN, Pallas) instead of in memory."""
+    """Attention in bfloat16 keeps its scores on the chip (cuDNN, Pallas) instead of in memory."""
     sources: bool = False
     """Say where the figures of each device come from."""
     compile: bool = False
@@ -108,7 +108,7 @@ def _update(config: RooflineConfig, fused: bool) -> Update:
         length=config.slots * config.horizon,
         size=2 if config.dtype == "bfloat16" else 4,
         remat=config.remat,
-        fused=fused,
+        fused=fused and config.dtype == "bfloat16",
     )
 
 
@@ -127,7 +127,7 @@ def table(config: RooflineConfig, decoder: Decoder, devices: list[Device]) -> st
     update = _update(config, config.fused)
     work, done = products(decoder, update), executed(decoder, update)
     runs, each = config.runs_per_device, config.data * config.model
-    kinds = [config.dtype, "fused attention" if config.fused else "attention through memory"]
+    kinds = [config.dtype, "fused attention" if update.fused else "attention through memory"]
     kinds += ["blocks done again in the backward pass"] * config.remat
     sharing = [f"data {config.data}", f"model {config.model}", f"accumulate {config.accumulate}"]
     sharing += ["fsdp"] * config.fsdp + [f"{runs} runs side by side"] * (runs > 1)

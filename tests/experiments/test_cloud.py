@@ -4,6 +4,7 @@ says, and the shell and YAML in them can be read."""
 import contextlib
 import dataclasses
 import functools
+import io
 import re
 import shlex
 import shutil
@@ -11,6 +12,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import tyro
 import yaml
 
 from experiments.cli import run
@@ -49,8 +51,6 @@ EVERY = [
 @functools.cache
 def explained(command: str) -> str:
     """What --help prints."""
-    import io
-
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         run([command, "--help"])
@@ -80,8 +80,6 @@ def test_a_named_command_line_is_one(path, line):
     assert not missing, f"{path.name}: levelburst {command} has no {missing}"
     if command == "compare":
         name = words[words.index("--preset") + 1] if "--preset" in words else "quick"
-        import tyro
-
         check(tyro.cli(CompareConfig, args=words, default=preset(name)))
 
 
@@ -194,3 +192,24 @@ def test_the_page_shows_what_the_command_prints(capsys, line, shown):
 def test_the_page_shows_the_papers_two_models():
     assert len(BLOCKS) >= 2
     assert any("--width 1024 --layers 18 --heads 16" in line for line, _ in BLOCKS)
+
+
+SHAPES = re.findall(r"^\| (.*) \| ([\d.]+) GB \| [\d.]+ GB \| (\S+) ms of (\d+) \| (\S+) \|$",
+                    PAGE.read_text("utf-8"), re.M)  # fmt: skip
+
+
+@pytest.mark.parametrize("row", SHAPES, ids=[row[0] for row in SHAPES])
+def test_the_pages_shapes_are_those_of_the_command(capsys, row):
+    words, _, links, longest, held = row
+    flags = " ".join(re.findall(r"`(--[^`]*)`", words))
+    model = "roofline --width 1024 --layers 18 --heads 16 --device h100"
+    assert run(shlex.split(f"{model} {flags}")) == 0
+    line = next(x for x in capsys.readouterr().out.splitlines() if x.startswith("NVIDIA"))
+    _, _, *times, _, _, _, memory = re.split(r"\s{3,}", line)
+    parts = [float(time.removesuffix(" ms")) for time in times]
+    assert parts[2] == float(links) and memory == f"{held} of 80"
+    assert sum(parts) == pytest.approx(float(longest), abs=1)
+
+
+def test_the_page_compares_six_shapes():
+    assert len(SHAPES) == 6

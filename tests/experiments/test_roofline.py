@@ -193,7 +193,7 @@ def test_a_devices_figures_are_those_of_its_source(device: Device):
     [
         ("--device h10", "unknown device 'h10'"),
         ("--data 3", "contexts 64 cannot be shared by data 3 x accumulate 1"),
-        ("--model 5", "heads 12 cannot be shared by model 5"),
+        ("--model 5", "heads 12 cannot be"),
         ("--model 12 --device h100", "fast links join 8 NVIDIA H100 SXM only"),
         ("--data 0", "data 0: use a number of 1 or more"),
         ("--observations pixels", "only models of symbols are counted"),
