@@ -38,7 +38,7 @@ def lines(path: Path) -> list[str]:
     text = re.sub(r'"?\$\{\w+\[@\]\}"?', "", text)
     text = re.sub(r'"\$\{(\d):\?([\w:]+)\}"', r"\2", text)
     text = re.sub(r'"?\$\{?(\w+)\}?"?', lambda m: VARIABLES.get(m[1], m[0]), text)
-    return re.findall(r"(?<![\w/-])levelburst ((?:[a-z]+ ?)[^`\n#)&|<:]*)", text)
+    return re.findall(r"(?<![\w/-])levelburst ((?:[a-z]+ ?)[^`\n#)&|<]*)", text)
 
 
 EVERY = [
