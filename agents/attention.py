@@ -11,14 +11,12 @@ import jax
 import jax.numpy as jnp
 
 MASKED = -1e30
-BLOCK = 64  # queries taken together on CPU; each block reads no key after its last query
+BLOCK = 64  # queries taken together in blocks; each reads no key after its last query
+LANES = 128  # what a TPU's kernel wants lengths to be a multiple of
 
 
 def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     """Causal self-attention.
-
-    On GPU it is cuDNN's fused kernel where that applies (bf16 or fp16); elsewhere the queries go
-    in blocks, and the keys that a whole block may not see are never multiplied.
 
     Args:
         query: float[B, H, T, D], scaled as the model wants it (no 1/sqrt(D) is applied here).
@@ -28,18 +26,56 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     Returns:
         float[B, H, T, D].
     """
-    if jax.default_backend() == "gpu" and query.dtype in (jnp.bfloat16, jnp.float16):
-        swap = [jnp.swapaxes(x, 1, 2) for x in (query, key, value)]
-        fused = jax.nn.dot_product_attention(
-            *swap, scale=1.0, is_causal=True, implementation="cudnn"
-        )
-        return jnp.swapaxes(fused, 1, 2)
-    return _in_blocks(query, key, value)
+    kernels = {"cudnn": _cudnn, "splash": _splash, "blocks": _in_blocks}
+    return kernels[kernel(jax.default_backend(), query.dtype, query.shape[-1])](query, key, value)
+
+
+def kernel(backend: str, dtype: Any, depth: int) -> str:
+    """What computes ``attend``: ``cudnn``, its fused kernel, on GPU in half precision; ``splash``,
+    JAX's Pallas kernel for sparse masks, on TPU; elsewhere ``blocks``, of which the keys that no
+    query of a block may see are never multiplied."""
+    half = dtype in (jnp.bfloat16, jnp.float16)
+    if backend == "gpu" and half and depth % 8 == 0 and depth <= 128:
+        return "cudnn"
+    return "splash" if backend == "tpu" else "blocks"
+
+
+def _cudnn(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+    swapped = [jnp.swapaxes(x, 1, 2) for x in (query, key, value)]
+    fused = jax.nn.dot_product_attention(
+        *swapped, scale=1.0, is_causal=True, implementation="cudnn"
+    )
+    return jnp.swapaxes(fused, 1, 2)
+
+
+def _splash(
+    query: jax.Array, key: jax.Array, value: jax.Array, interpret: bool = False
+) -> jax.Array:
+    """Padded behind to a multiple of 128: no query before sees that."""
+    from jax.experimental.pallas.ops.tpu import splash_attention as splash  # heavy, and for TPU
+
+    heads, length = query.shape[1:3]
+    rest = ((0, 0), (0, 0), (0, -length % LANES), (0, 0))
+    query, key, value = (jnp.pad(x, rest) for x in (query, key, value))
+    whole = query.shape[2]
+    block = next(size for size in (512, 256, LANES) if whole % size == 0)
+    run = splash.make_splash_mha_single_device(
+        mask=splash.MultiHeadMask([splash.CausalMask((whole, whole))] * heads),
+        block_sizes=splash.BlockSizes(
+            block_q=block,
+            block_kv=block,
+            block_q_dkv=block,
+            block_kv_dkv=block,
+            use_fused_bwd_kernel=True,
+        ),
+        interpret=interpret,
+    )
+    return jax.vmap(run)(query, key, value)[:, :, :length]
 
 
 @jax.custom_vjp
 def _in_blocks(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
-    """``attend`` in blocks of queries, with a backward pass of its own: it keeps the exponentials,
+    """In blocks of queries, with a backward pass of its own: it keeps the exponentials,
     not the weights, so that neither pass divides an array of the size of the scores, and finds the
     softmax's inner product from the output (Dao et al. 2022, arXiv 2205.14135, appendix B.4)."""
     return _forward(query, key, value)[0]

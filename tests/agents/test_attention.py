@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agents import attention
-from agents.attention import BLOCK, attend, attend_cached
+from agents.attention import BLOCK, LANES, attend, attend_cached
 
 
 def naive(query, key, value, ahead: int = 0) -> np.ndarray:
@@ -115,3 +115,43 @@ def test_gradients_in_half_precision_are_near():
     for found, whole in zip(derive(*half), derive(*(x.astype(jnp.float32) for x in half))):
         assert found.dtype == jnp.bfloat16
         np.testing.assert_allclose(found.astype(jnp.float32), whole, atol=0.3)
+
+
+def interpreted(query, key, value):
+    """The TPU's kernel, computed step by step on CPU."""
+    return attention._splash(query, key, value, interpret=True)
+
+
+def test_the_kernel_of_a_tpu_is_attention():
+    length = LANES + 3  # it is padded
+    query, key, value = triple(length)
+    np.testing.assert_allclose(interpreted(query, key, value), naive(query, key, value), atol=1e-5)
+    for own, derived in zip(gradients(interpreted, length), gradients(plainly, length)):
+        np.testing.assert_allclose(own, derived, atol=2e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_kernel_of_a_tpu_is_lowered_for_one(dtype):
+    """Cross-compilation to a TPU's program, forwards and backwards; no TPU is needed for that."""
+    shape = jax.ShapeDtypeStruct((2, 2, 2 * LANES, 64), dtype)
+    derive = jax.grad(lambda *x: attention._splash(*x).astype(jnp.float32).sum(), (0, 1, 2))
+    lowered = jax.export.export(jax.jit(derive), platforms=["tpu"])(shape, shape, shape)
+    assert lowered.mlir_module().count("tpu_custom_call") >= 2
+
+
+@pytest.mark.parametrize(
+    ("backend", "dtype", "depth", "expected"),
+    [
+        ("cpu", jnp.float32, 64, "blocks"),
+        ("cpu", jnp.bfloat16, 64, "blocks"),
+        ("gpu", jnp.float32, 64, "blocks"),
+        ("gpu", jnp.bfloat16, 64, "cudnn"),
+        ("gpu", jnp.float16, 128, "cudnn"),
+        ("gpu", jnp.bfloat16, 20, "blocks"),
+        ("gpu", jnp.bfloat16, 256, "blocks"),
+        ("tpu", jnp.float32, 32, "splash"),
+        ("tpu", jnp.bfloat16, 128, "splash"),
+    ],
+)
+def test_what_computes_it_depends_on_the_device(backend, dtype, depth, expected):
+    assert attention.kernel(backend, jnp.dtype(dtype), depth) == expected
