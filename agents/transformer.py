@@ -8,6 +8,7 @@ normalised with a learned gain (QK-norm; Henry et al. 2020, arXiv 2010.04245) an
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -244,5 +245,10 @@ def define(
 ) -> tuple[nnx.GraphDef, Parameters]:
     """The model's definition (static, hashable) and freshly drawn parameters; ``nnx.merge`` of
     the two inside a compiled function is the model. The key is consumed."""
-    model = Transformer(config, interface, nnx.Rngs(key))
-    return nnx.split(model)
+    model = nnx.eval_shape(lambda: Transformer(config, interface, nnx.Rngs(0)))
+    return nnx.graphdef(model), _parameters(config, interface, key)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _parameters(config: ModelConfig, interface: Interface, key: jax.Array) -> Parameters:
+    return nnx.state(Transformer(config, interface, nnx.Rngs(key)))

@@ -144,7 +144,7 @@ def _compare(arguments: list[str]) -> int:
         _blame(own, last="types")
         try:
             suite = equip(config, suite_lib.build(config), experts, Progress())
-            suite_lib.draw(config, suite, config.seed)
+            sets = {config.seed: suite_lib.draw(config, suite, config.seed)}
         except Exception:
             _blame(own)
             raise
@@ -156,7 +156,7 @@ def _compare(arguments: list[str]) -> int:
     folder.write("config.json", {"command": "compare", "command_line": line.strip()} | settings)
     folder.log([])
     try:
-        return _run(config, folder)
+        return _run(config, folder, suite, sets)
     except ConfigError:  # a mistake that only drawing the levels shows
         folder.discard()
         raise
@@ -190,12 +190,13 @@ def _resume(arguments: list[str]) -> int:
     return _run(config, folder)
 
 
-def _run(config: CompareConfig, folder: Any) -> int:
+def _run(config: CompareConfig, folder: Any, *made: Any) -> int:
+    """Trains and tests; ``made`` is what of a Comparison is there already."""
     from experiments import compare
     from experiments.progress import Progress
 
     try:
-        found = compare.run(config, folder, Progress())
+        found = compare.run(compare.Comparison(config, folder, Progress(), *made))
     except KeyboardInterrupt:
         done = len(list(folder.path.glob("cells/*.json")))
         print(
@@ -328,7 +329,7 @@ def _quiet_jax() -> None:
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     if not jax.config.values.get("jax_compilation_cache_dir"):
         jax.config.update("jax_compilation_cache_dir", str(home / "levelburst" / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 if __name__ == "__main__":

@@ -42,11 +42,12 @@ class Comparison:
     config: CompareConfig
     folder: RunFolder
     progress: Progress = dataclasses.field(default_factory=Progress)
+    made: dataclasses.InitVar[suite_lib.Suite | None] = None  # with its experts, if it is there
+    sets: dict[int, suite_lib.Sets] = dataclasses.field(default_factory=dict)
 
-    def __post_init__(self):
-        suite = suite_lib.build(self.config)
-        self.suite = equip(self.config, suite, self.folder.path / EXPERTS, self.progress)
-        self.sets: dict[int, suite_lib.Sets] = {}
+    def __post_init__(self, made: suite_lib.Suite | None):
+        kept = self.folder.path / EXPERTS
+        self.suite = made or equip(self.config, suite_lib.build(self.config), kept, self.progress)
         self.program, _ = self._initial(0)
         self.wave = len(jax.devices()) * self.config.runs_per_device
 
@@ -148,9 +149,9 @@ class Comparison:
                 yield alike[first : first + self.wave]
 
 
-def run(config: CompareConfig, folder: RunFolder, progress: Progress) -> dict[str, Any]:
+def run(job: Comparison) -> dict[str, Any]:
     """Runs what is not finished yet, and writes ``results.json``; returns what it holds."""
-    job = Comparison(config, folder, progress)
+    config, folder, progress = job.config, job.folder, job.progress
     started, machine = time.perf_counter(), environment(jax.devices())
     todo = [cell for cell in job.cells if not folder.finished(*cell)]
     with progress.task("training", len(todo) * config.updates, "updates") as bar:

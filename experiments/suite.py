@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 
@@ -119,27 +120,32 @@ def draw(config: CompareConfig, suite: Suite, seed: int) -> Sets:
         ConfigError: a family has too few levels, or a train and a test set share one.
     """
     key = jax.random.fold_in(jax.random.key(seed), 2**30)
-    train, test, names = [], [], []
+    families = [*suite.train.items(), *suite.held_out.items()]
+
+    def of_family(index: int) -> tuple[LevelSet, ...]:
+        """The test set, behind the training set where it is trained on."""
+        name, env = families[index]
+        own, expert = jax.random.fold_in(key, index), suite.experts.get(name)
+        unseen = draw_levels(env, own, config.levels, split="test", expert=expert)
+        if index >= len(suite.train):
+            return (unseen,)
+        zipf, count = config.zipf, config.train_levels
+        return draw_levels(env, own, count, split="train", zipf=zipf, expert=expert), unseen
+
     try:
-        for index, (name, env) in enumerate(suite.train.items()):
-            own = jax.random.fold_in(key, index)
-            expert = suite.experts.get(name)
-            seen = draw_levels(
-                env, own, config.train_levels, split="train", zipf=config.zipf, expert=expert
-            )
-            unseen = draw_levels(env, own, config.levels, split="test", expert=expert)
-            train.append(seen)
-            test.append((seen, unseen))
-            names += [(name, "seen-level"), (name, "unseen-level")]
-        for index, (name, env) in enumerate(suite.held_out.items()):
-            own = jax.random.fold_in(key, len(suite.train) + index)
-            expert = suite.experts.get(name)
-            test.append((draw_levels(env, own, config.levels, split="test", expert=expert),))
-            names.append((name, "unseen-family"))
+        # A family's program takes seconds to compile, on one core.
+        with ThreadPoolExecutor() as pool:
+            test = tuple(pool.map(of_family, range(len(families))))
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    refuse_overlap(tuple(train), tuple(test), tuple(names))
-    return Sets(tuple(train), tuple(test), tuple(names))
+    train = tuple(sets[0] for sets in test if len(sets) == 2)
+    names = [
+        (name, split)
+        for (name, _), sets in zip(families, test, strict=True)
+        for split in (("seen-level", "unseen-level") if len(sets) == 2 else ("unseen-family",))
+    ]
+    refuse_overlap(train, test, tuple(names))
+    return Sets(train, test, tuple(names))
 
 
 def refuse_overlap(
