@@ -82,33 +82,40 @@ def test_a_run_never_sees_another(pair, states, runs, trained):
     assert differ(found[1][0].parameters, trained[1][0].parameters)
 
 
-def test_runs_side_by_side_equal_each_alone(program, states, runs, trained):
-    """Another program (one run, one device) may add in another order, at 1e-7 a time, and ten
-    updates may multiply that; 1e-5 is a hundredth of what one update moves a weight by. Measured:
-    3e-7."""
-    alone = side_by_side(lambda state, run: program.chunk(state, run, POOLS), 1)
-    for index in range(2):
-        found = unstack(jax.device_get(alone(stack([states[index]]), stack([runs[index]]))))[0]
-        for one, two in (
-            (found[0].parameters, trained[index][0].parameters),
-            (found[1], trained[index][1]),
-        ):
-            jax.tree.map(
-                lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), one, two
-            )
-        assert found[0].step == 2 * POOLS
+@pytest.fixture(scope="module")
+def alone(program):
+    """Ten updates of one run on one device."""
+    compiled = side_by_side(lambda state, run: program.chunk(state, run, POOLS), 1)
+    return lambda state, run: unstack(jax.device_get(compiled(stack([state]), stack([run]))))[0]
 
 
-def test_numbers_never_recompile(pair, states, runs, trained):
-    base = pair._cache_size()
-    assert base == 1
+def assert_equal_within_rounding(one, two) -> None:
+    """Parameters and metrics of (state, metrics) after ten updates. Another program (more runs,
+    other devices) may add in another order, at 1e-7 a time, and ten updates may multiply that; 1e-5
+    is a hundredth of what one update moves a weight by. Measured: 3e-7."""
+    for left, right in ((one[0].parameters, two[0].parameters), (one[1], two[1])):
+        jax.tree.map(
+            lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), left, right
+        )
+
+
+def test_runs_side_by_side_equal_each_alone(alone, states, runs, trained):
+    for state, run, found in zip(states, runs, trained, strict=True):
+        by_itself = alone(state, run)
+        assert_equal_within_rounding(by_itself, found)
+        assert by_itself[0].step == 2 * POOLS
+
+
+@pytest.fixture(scope="module")
+def settings(runs):
+    """Every number of a run, changed by itself."""
     run = runs[0]
     envs = [levels.env for levels in run.levels]
     sticky = tuple(
         levels.replace(env=env.replace(stickiness=0.9))
         for levels, env in zip(run.levels, envs, strict=True)
     )
-    changes = {
+    return {
         "learning rate": run.replace(numbers=NUMBERS.replace(learning_rate=1e-2)),
         "warm-up": run.replace(numbers=NUMBERS.replace(warmup=7.0)),
         "updates": run.replace(numbers=NUMBERS.replace(updates=77.0)),
@@ -120,12 +127,26 @@ def test_numbers_never_recompile(pair, states, runs, trained):
         "stickiness": run.replace(levels=sticky),
         "Zipf": run.replace(levels=tuple(x.replace(zipf=jnp.float32(1.0)) for x in run.levels)),
     }
-    for name, changed in changes.items():
-        state, _ = jax.device_get(pair(stack([states[0]] * 2), stack([run, changed])))
+
+
+def test_numbers_never_recompile(pair, states, runs, trained, settings):
+    base = pair._cache_size()
+    assert base == 1
+    for name, changed in settings.items():
+        state, _ = jax.device_get(pair(stack([states[0]] * 2), stack([runs[0], changed])))
         one, two = unstack(state.parameters)
         assert_same_bits(one, trained[0][0].parameters)
         assert differ(one, two), f"{name} changes nothing"
     assert pair._cache_size() == 1
+
+
+def test_numbers_are_an_axis(program, alone, states, settings):
+    """Ten runs, each with another number changed, in one program: five a device, batched."""
+    count = len(settings)
+    many = side_by_side(lambda state, run: program.chunk(state, run, POOLS), count)
+    found = many(stack([states[0]] * count), stack(list(settings.values())))
+    for run, own in zip(settings.values(), unstack(jax.device_get(found)), strict=True):
+        assert_equal_within_rounding(alone(states[0], run), own)
 
 
 @pytest.fixture(scope="module")
