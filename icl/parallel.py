@@ -50,9 +50,9 @@ class Layout:
         """Runs that can be trained at the same time, one on each group of devices."""
         return len(self.used()) // (self.data * self.model)
 
-    def used(self) -> list[jax.Device]:
+    def used(self) -> list[Any]:
         """The devices used, those of a process together, so that a group spans few of them."""
-        taken: dict[int, list[jax.Device]] = {}
+        taken: dict[int, list[Any]] = {}
         for device in jax.devices():
             taken.setdefault(device.process_index, []).append(device)
         return [x for own in taken.values() for x in own[: self.devices or len(own)]]
