@@ -122,18 +122,42 @@ def side_by_side(
         layout: how they lie on devices; the arguments were stacked with the same.
     """
     mesh = layout.mesh(runs)
-    spec = PartitionSpec(RUN)
-    apart = jax.shard_map(
-        jax.vmap(function), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
-    )
+    donated = () if donate is None else donate
+    if layout.data * layout.model == 1:
+        spec = PartitionSpec(RUN)
+        split = jax.shard_map(
+            jax.vmap(function), mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False
+        )
+        # Said again: where there is one device, JAX hands scalars back as P(), another sharding.
+        return jax.jit(split, donate_argnums=donated, out_shardings=NamedSharding(mesh, spec))
 
     def shared(*arguments: Any) -> Any:
         with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-            made = jax.vmap(function, spmd_axis_name=RUN)(*arguments)
-        return jax.lax.with_sharding_constraint(made, layout.places(made))
+            return jax.vmap(function, spmd_axis_name=RUN)(*arguments)
 
-    split = apart if layout.data * layout.model == 1 else shared
-    return jax.jit(split, donate_argnums=() if donate is None else donate)
+    return _Shared(shared, donated, layout)
+
+
+@dataclasses.dataclass
+class _Shared:
+    """A compiled function whose results lie as ``layout`` wants them; where that is depends on what
+    they are, so it is compiled when it is called first."""
+
+    function: Callable[..., Any]
+    donated: int | tuple[()]
+    layout: Layout
+    compiled: Any = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self.compiled is None:
+            places = self.layout.places(jax.eval_shape(self.function, *arguments))
+            self.compiled = jax.jit(
+                self.function, donate_argnums=self.donated, out_shardings=places
+            )
+        return self.compiled(*arguments)
+
+    def _cache_size(self) -> int:
+        return self.compiled._cache_size()
 
 
 def _stacked(leaves: list[jax.Array]) -> Any:
