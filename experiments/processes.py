@@ -174,6 +174,8 @@ def leaving() -> Iterator[None]:
             raise
         if not isinstance(error, SystemExit):
             traceback.print_exc()
+        if code == 2:
+            time.sleep(1)  # a person's mistake, which all find: each may say so
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 1)
@@ -288,11 +290,11 @@ def _receive(own: Processes, digest: str, end: float, anywhere: bool) -> str:
 def _report(own: Processes, digest: str, end: float) -> str:
     """Another process: calls at the coordinator's until it may go on."""
     host, port = address_of(own)
-    said = json.dumps(dataclasses.asdict(own) | {"digest": digest}) + "\n"
+    said = {"process": own.process, "processes": own.processes, "digest": digest}
     while True:
         try:
             with socket.create_connection((host, port), timeout=5) as line:
-                line.sendall(said.encode())
+                line.sendall(f"{json.dumps(said)}\n".encode())
                 line.settimeout(max(end - time.monotonic(), 0.01))
                 answer = line.makefile().readline(1000).strip()
             break
