@@ -22,17 +22,10 @@ from jax.sharding import AxisType, PartitionSpec
 DATA = "data"
 MODEL = "model"
 
-# The dimension of a matrix that its devices split, by its name and number of dimensions: heads of
-# qkv [width, 3, heads, depth] and project [heads, depth, width]; units of the perceptron. Where
-# the heads are not a dimension of their own, columns are split, and the compiler deals them out.
-SPLIT = {
-    ("qkv", 2): 1,
-    ("qkv", 4): 2,
-    ("project", 2): 0,
-    ("project", 3): 0,
-    ("expand", 2): 1,
-    ("contract", 2): 0,
-}
+# Which dimension of a matrix [inputs, outputs] its devices split, by its name: outputs that are
+# heads, or units of the perceptron, and the inputs of the products after them. The columns of a
+# fused qkv are no whole heads; the compiler deals them out.
+SPLIT = {"query": 1, "key": 1, "value": 1, "qkv": 1, "project": 0, "expand": 1, "contract": 0}
 
 Sizes = Mapping[str, int]
 """Devices of each axis of a mesh."""
@@ -44,13 +37,13 @@ def rule(path: tuple[Any, ...], shape: tuple[int, ...], sizes: Sizes, fsdp: bool
     Args:
         path: its keys in the tree, of which one names the matrix.
         shape: its own, of one run.
-        sizes: devices of the axes ``data`` and ``model``; an axis that lacks has one.
+        sizes: devices of the axes ``data`` and ``model``; an axis that is not there has one.
         fsdp: cut it over ``data``, too, along its longest dimension that divides.
     """
     names: list[Any] = [None] * len(shape)
-    keys = {getattr(key, "key", None) for key in path}
-    for (name, ndim), axis in SPLIT.items():
-        if name in keys and ndim == len(shape) and sizes.get(MODEL, 1) > 1:
+    for key in path:
+        axis = SPLIT.get(getattr(key, "key", None))
+        if axis is not None and len(shape) == 2 and sizes.get(MODEL, 1) > 1:
             names[axis] = MODEL
     ways = sizes.get(DATA, 1)
     if fsdp and ways > 1:

@@ -13,6 +13,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -147,6 +148,7 @@ def joined(given: Processes, settings: Any) -> Iterator[Processes]:
         f"{host}:{port}",
         own.processes,
         own.process,
+        cluster_detection_method="deactivate" if _alone_on_its_machine() else None,
         initialization_timeout=int(WAIT),
         heartbeat_timeout_seconds=SILENCE,
         coordinator_bind_address=f"{bind}:{port}",
@@ -229,6 +231,15 @@ def _detected() -> Processes:
             "process; give --coordinator HOST:PORT, --processes and --process"
         )
     return Processes(coordinator=address, processes=count, process=index)
+
+
+def _alone_on_its_machine() -> bool:
+    """Whether Slurm or Open MPI say so: JAX gives each of their processes one accelerator only, so
+    that several share those of a machine; one alone is to have them all."""
+    tasks = os.environ.get("SLURM_STEP_TASKS_PER_NODE", "")  # as 1(x4), or 2,1
+    return bool(re.fullmatch(r"1(\(x\d+\))?", tasks)) or (
+        os.environ.get("OMPI_COMM_WORLD_LOCAL_SIZE") == "1"
+    )
 
 
 def _meet(own: Processes, digest: str, *, anywhere: bool) -> str:

@@ -115,7 +115,7 @@ def test_ten_updates_are_those_of_one_device(ten, alone, name):
     assert len(state.step.sharding.device_set) == 8
     for tree in (state.parameters, state.moments[1].mu, state.moments[1].nu):
         assert {x.dtype for x in jax.tree.leaves(tree)} == {jnp.dtype("float32")}
-        block = {name: tree["blocks"][0][name] for name in ("qkv", "project", "expand", "contract")}
+        block = {name: x for name, x in tree["blocks"][0].items() if name in sharding.SPLIT}
         norms = tree["blocks"][0]["norm_mlp"]
         assert share(block) == pytest.approx(1 / layout.model / (layout.data if layout.fsdp else 1))
         assert share(norms) == pytest.approx(1 / layout.data if layout.fsdp else 1)
@@ -169,9 +169,10 @@ def test_one_program_generates_and_trains_all_arms(make, runs, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "shape", "cut"),
     [
-        ("qkv", (64, 3, 4, 16), (None, None, "model")),
+        ("query", (64, 64), (None, "model")),
+        ("key", (64, 64), (None, "model")),
+        ("value", (64, 64), (None, "model")),
         ("qkv", (64, 192), (None, "model")),
-        ("project", (4, 16, 64), ("model",)),
         ("project", (64, 64), ("model",)),
         ("expand", (64, 256), (None, "model")),
         ("contract", (256, 64), ("model",)),
@@ -180,8 +181,8 @@ def test_one_program_generates_and_trains_all_arms(make, runs, monkeypatch):
     ],
 )
 def test_the_rule_of_a_matrix(name, shape, cut):
-    """Heads and units are split over ``model``, whether or not heads are a dimension; fsdp takes
-    the longest dimension that is left and divides."""
+    """Heads and units are split over ``model``; fsdp takes the longest dimension that is left and
+    divides."""
     path = (jax.tree_util.DictKey("blocks"), jax.tree_util.DictKey(name))
     sizes = {"data": 4, "model": 2}
     assert sharding.rule(path, shape, sizes, fsdp=False) == PartitionSpec(*cut)
