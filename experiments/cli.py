@@ -24,7 +24,7 @@ from experiments.config import (
     with_suites,
 )
 from experiments.errors import ConfigError
-from experiments.processes import Processes, check_devices, joined, leaving
+from experiments.processes import Processes, agree, check_devices, joined, leaving
 
 Config = TypeVar("Config")
 
@@ -317,6 +317,7 @@ def _prepare_jax(config: CompareConfig) -> str:
     from icl.parallel import Layout
 
     check_devices(config, len(Layout(devices=config.devices).used()))
+    agree("here")  # Gloo gives up where the first exchange finds somebody 30 seconds late
     return jax.default_backend()
 
 

@@ -16,8 +16,6 @@ from experiments.errors import ConfigError
 from experiments.processes import Processes
 
 SMALL = ("--readers", "--test-families", "--demos", "1", "--devices", "1")
-# Four processes compile one after the other, or one of them and tells the others.
-TOLD = {"JAX_SHARE_BINARY_BETWEEN_HOSTS": "1", "TF_CPP_MIN_LOG_LEVEL": "3"}
 
 
 def free_port() -> int:
@@ -28,7 +26,6 @@ def free_port() -> int:
 @pytest.fixture
 def together(levelburst, smoke_arguments):
     """together(count, *more) -> the started processes of one comparison in the folder ``run``."""
-    levelburst.env.update(TOLD)
     started = []
 
     def start(count: int, *more: object):
@@ -50,15 +47,15 @@ def losses(folder) -> dict:
     return {(x["arm"], x["seed"], x["update"]): x["loss"] for x in lines if x["kind"] == "train"}
 
 
-@pytest.mark.parametrize("more", [("--seeds", 2), ("--data", 4, "--fsdp")], ids=["runs", "data"])
-def test_four_processes_train_as_one_does(together, smoke, tmp_path, more):
-    """Four runs, one a process; or one run, of whose contexts and parameters each has a quarter."""
-    ended = [(*process.communicate(timeout=240), process) for process in together(4, *more)]
-    assert [process.returncode for *_, process in ended] == [0] * 4, [err for _, err, _ in ended]
+def test_four_processes_train_as_one_does(together, smoke, tmp_path):
+    """Two runs, two processes each, which share its contexts and its parameters."""
+    ended = [
+        (*x.communicate(timeout=240), x.returncode) for x in together(4, "--data", 2, "--fsdp")
+    ]
+    assert [code for *_, code in ended] == [0] * 4, [err for _, err, _ in ended]
     wanted, found = losses(smoke), losses(tmp_path / "run")
-    assert {place: found[place] for place in wanted} == pytest.approx(wanted, abs=1e-5)
-    seeds = 2 if "--seeds" in more else 1
-    assert len(found) == len(wanted) * seeds and len(set(found.values())) == len(found)
+    assert len(set(wanted.values())) == len(wanted) == 4
+    assert found == pytest.approx(wanted, abs=1e-5)
 
     # Only process 0 speaks and writes; what it wrote is a whole run.
     results = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -66,7 +63,8 @@ def test_four_processes_train_as_one_does(together, smoke, tmp_path, more):
     assert results["environment"]["device"].startswith("4 x ")
     assert {"coordinator", "processes", "process"}.isdisjoint(results["config"])
     assert {(row["arm"], row["seed"]) for row in results["rows"]} == {
-        (arm, seed) for arm in ("bursty", "isolated-chunks") for seed in range(seeds)
+        ("bursty", 0),
+        ("isolated-chunks", 0),
     }
     assert "report.html" in ended[0][0]
     for out, err, _ in ended[1:]:
@@ -80,12 +78,11 @@ def test_a_process_that_dies_takes_the_others_with_it(together, tmp_path):
     end = time.monotonic() + 120
     while not (tmp_path / "run" / "config.json").exists() and time.monotonic() < end:
         time.sleep(0.1)
-    time.sleep(5)
     os.kill(started[1].pid, signal.SIGKILL)
     killed = time.monotonic()
-    started[0].communicate(timeout=90)
+    started[0].communicate(timeout=120)
     assert started[0].returncode not in (0, None)
-    assert time.monotonic() - killed < 60
+    assert time.monotonic() - killed < 90
     assert not (tmp_path / "run" / "results.json").exists()
 
 
