@@ -42,7 +42,7 @@ def rule(path: tuple[Any, ...], shape: tuple[int, ...], sizes: Sizes, fsdp: bool
     """
     names: list[Any] = [None] * len(shape)
     for key in path:
-        axis = SPLIT.get(getattr(key, "key", None))
+        axis = SPLIT.get(str(getattr(key, "key", "")))
         if axis is not None and len(shape) == 2 and sizes.get(MODEL, 1) > 1:
             names[axis] = MODEL
     ways = sizes.get(DATA, 1)
