@@ -155,12 +155,19 @@ class _Shared:
     compiled: Any = None
 
     def __call__(self, *arguments: Any) -> Any:
+        return self._jit(arguments)(*arguments)
+
+    def lower(self, *arguments: Any) -> Any:
+        """As ``jax.jit`` does."""
+        return self._jit(arguments).lower(*arguments)
+
+    def _jit(self, arguments: tuple[Any, ...]) -> Any:
         if self.compiled is None:
             places = self.layout.places(jax.eval_shape(self.function, *arguments))
             self.compiled = jax.jit(
                 self.function, donate_argnums=self.donated, out_shardings=places
             )
-        return self.compiled(*arguments)
+        return self.compiled
 
     def _cache_size(self) -> int:
         return self.compiled._cache_size()

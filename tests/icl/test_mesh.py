@@ -59,7 +59,7 @@ def contexts(make, runs):
 @pytest.fixture(scope="module")
 def ten(make, runs, contexts):
     """ten(layout, count, …) -> the states of ``count`` runs on the devices after ten updates, and
-    their losses float32[count, 10]."""
+    their losses float32[count, 10], and the compiled program as text."""
 
     def train(layout: Layout, count: int = 2, model: ModelConfig = MODEL, **fields):
         made = [make(seed, model, fsdp=layout.fsdp, **fields) for seed in range(count)]
@@ -73,10 +73,10 @@ def ten(make, runs, contexts):
         )
         states = stack([state for _, state in made], layout)
         rest = stack(runs[:count], layout), stack(contexts[:count], layout)
-        after, metrics = compiled(states, *rest)
-        compiled(after, *rest)  # what comes out fits in, without another program
-        assert compiled._cache_size() == 1
-        return after, fetch(metrics).loss
+        ready = compiled.lower(states, *rest).compile()
+        after, metrics = ready(states, *rest)
+        ready(after, *rest)  # it takes nothing that lies elsewhere: what comes out fits in
+        return after, fetch(metrics).loss, ready.as_text()
 
     return train
 
@@ -108,8 +108,11 @@ def share(tree) -> float:
 def test_ten_updates_are_those_of_one_device(ten, alone, name):
     layout = LAYOUTS[name]
     count = 8 // (layout.data * layout.model)
-    state, losses = ten(layout, count)
+    state, losses, text = ten(layout, count)
     assert_alike((state, losses), alone)
+    # Between two updates, too: parameters are gathered within the loop, or nowhere.
+    assert ("all-gather" in text) == (layout.fsdp or layout.model > 1)
+    assert "all-reduce" in text and "all-" not in alone[2]
 
     # Really cut: what a device holds is its part, in bytes and in shape.
     assert len(state.step.sharding.device_set) == 8
