@@ -306,7 +306,7 @@ def _report(own: Processes, digest: str, end: float) -> str:
         try:
             with socket.create_connection((host, port), timeout=5) as line:
                 line.sendall(f"{json.dumps(said)}\n".encode())
-                line.settimeout(max(end - time.monotonic(), 0.01))
+                line.settimeout(WAIT + 5)  # somebody listens, and knows who is missing
                 answer = line.makefile().readline(1000).strip()
             break
         except (OSError, ValueError):  # nobody there yet, or somebody else
