@@ -67,7 +67,7 @@ def check_processes(given: Processes) -> None:
             f"coordinator {given.coordinator}: {field} is missing; "
             "give --processes N and --process I, from 0 to N - 1"
         )
-    if given.processes < 1 or not 0 <= given.process < given.processes:
+    if not 0 <= given.process < given.processes:
         raise ConfigError(
             f"process {given.process} of {given.processes}: use --processes 1 or more and "
             "--process from 0 to processes - 1"

@@ -213,7 +213,7 @@ def test_slurm_is_asked(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("tasks", "alone"), [("1(x4)", True), ("1", True), ("8(x2)", False), ("2,1", False)]
+    ("tasks", "alone"), [("1(x4)", True), ("1", True), ("16(x2)", False), ("2,1", False)]
 )
 def test_a_task_alone_on_its_node_has_all_its_devices(monkeypatch, tasks, alone):
     monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", tasks)
