@@ -47,7 +47,7 @@ def rollout(
     Args:
         env: the family, wrappers included.
         policy: who acts.
-        key: consumed.
+        key: consumed; or keys [L], one a level, that were split from one.
         levels: levels stacked on a leading axis L.
         rollouts: R, episodes of each level.
 
@@ -55,6 +55,7 @@ def rollout(
         Trajectories[L, R, T] with T = env.horizon.
     """
     count = jax.tree.leaves(levels)[0].shape[0]
+    keys = key if key.ndim else jax.random.split(key, count)
 
     def one_level(key: jax.Array, level: Level) -> dict[str, jax.Array]:
         init_key, rollout_key = jax.random.split(key)
@@ -84,5 +85,5 @@ def rollout(
 
         return jax.vmap(one_rollout)(jax.random.split(rollout_key, rollouts))
 
-    steps = jax.vmap(one_level)(jax.random.split(key, count), levels)
+    steps = jax.vmap(one_level)(keys, levels)
     return Trajectories(**steps, fingerprint=jax.vmap(env.fingerprint)(levels))

@@ -9,10 +9,7 @@ import contextlib
 import dataclasses
 import io
 import os
-import shlex
-import shutil
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +24,7 @@ from experiments.config import (
     with_suites,
 )
 from experiments.errors import ConfigError
-from experiments.families import BRIDGES
+from experiments.processes import Processes, agree, check_devices, joined, leaving
 
 Config = TypeVar("Config")
 
@@ -56,7 +53,19 @@ class RunConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateRunConfig(RunConfig):
+class ResumeConfig(Processes, RunConfig):
+    """A run's folder, and the machines that go on with it; it must be in reach of all of them."""
+
+    devices: int = -1
+    """Devices of each process; -1 keeps the run's."""
+    data: int = -1
+    """Devices that share the contexts of one run; -1 keeps the run's."""
+    model: int = -1
+    """Devices that split the heads and perceptrons of one run; -1 keeps the run's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateRunConfig(ResumeConfig):
     """Tests the checkpoints of a run again, as they were tested or with other sizes."""
 
     levels: int = 0
@@ -70,7 +79,8 @@ class EvaluateRunConfig(RunConfig):
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; exits the interpreter."""
     sys.path.append(os.getcwd())  # where a family of one's own may lie
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    with leaving():
+        sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: list[str]) -> int:
@@ -126,78 +136,61 @@ def _compare(arguments: list[str]) -> int:
             name = word.partition("=")[2]
     config = with_suites(_parse(CompareConfig, "compare", arguments, preset(name)))
     check(config)
-    from experiments.folder import RunFolder  # after the check: nothing is created before
+    from experiments.creation import create, stored  # after the check: nothing is created before
+    from experiments.folder import RunFolder
 
     path = Path(config.out or _fresh(Path("runs"), f"compare-{config.preset}"))
-    RunFolder.refuse(path, overwrite=config.overwrite)
-    print(f"levelburst compare, preset {config.preset}: {COST[config.preset]}; run folder {path}")
-    if _prepare_jax(config) == "cpu":
-        refuse_on_cpu(config)
-    from experiments import suite as suite_lib
-    from experiments.experts import equip
-    from experiments.progress import Progress
-
-    # Building and drawing may still find a mistake; nothing is touched before.
-    with tempfile.TemporaryDirectory() as spare:
-        experts = Path(spare) / "experts"
-        own = config.families + config.test_families
-        _blame(own, last="types")
+    if config.process <= 0:
+        RunFolder.refuse(path, overwrite=config.overwrite)
+    with joined(config, stored(config)) as own:
+        config = dataclasses.replace(config, processes=own.processes, process=own.process)
+        if own.process == 0:
+            told = f"levelburst compare, preset {config.preset}: {COST[config.preset]}"
+            print(f"{told}; run folder {path}")
+        if _prepare_jax(config) == "cpu":
+            refuse_on_cpu(config)
+        folder, suite, sets = create(config, path, arguments, _progress(config))
         try:
-            suite = equip(config, suite_lib.build(config), experts, Progress())
-            sets = {config.seed: suite_lib.draw(config, suite, config.seed)}
-        except Exception:
-            _blame(own)
+            return _run(config, folder, suite, sets)
+        except ConfigError:  # a mistake that only drawing the levels shows
+            if own.process == 0:
+                folder.discard()
             raise
-        folder = RunFolder.create(path, overwrite=config.overwrite)
-        if experts.is_dir():
-            shutil.copytree(experts, folder.path / "experts")
-    settings = dataclasses.asdict(dataclasses.replace(config, out="", overwrite=False))
-    line = "levelburst compare " + " ".join(shlex.quote(word) for word in arguments)
-    folder.write("config.json", {"command": "compare", "command_line": line.strip()} | settings)
-    folder.log([])
-    try:
-        return _run(config, folder, suite, sets)
-    except ConfigError:  # a mistake that only drawing the levels shows
-        folder.discard()
-        raise
-
-
-def _blame(names: tuple[str, ...], last: str = "") -> None:
-    """Raises ConfigError where one of the families is a person's own and breaks the contract, of
-    which the checks up to ``last``, that run nothing, are cheap; all by default."""
-    from envs.contract import examine
-    from envs.registry import lookup
-
-    for name in names:
-        module, colon, _ = name.partition(":")
-        if not colon or module in BRIDGES:
-            continue
-        try:
-            family = lookup(name)
-        except ValueError as error:
-            raise ConfigError(str(error)) from None
-        for found in examine(family):
-            if found.fault:
-                raise ConfigError(f"family {name!r}: {found.fault}") from None
-            if found.check.name == last:
-                break
 
 
 def _resume(arguments: list[str]) -> int:
-    given = _parse(RunConfig, "resume", _positional(arguments))
+    given = _parse(ResumeConfig, "resume", _positional(arguments))
     config, folder = _load(given.run)
-    _prepare_jax(config)
-    return _run(config, folder)
+    config = _elsewhere(config, given)
+    check(config)
+    from experiments.creation import stored
+
+    with joined(config, stored(config)) as own:
+        config = dataclasses.replace(config, processes=own.processes, process=own.process)
+        _prepare_jax(config)
+        return _run(config, folder)
+
+
+def _elsewhere(config: CompareConfig, given: ResumeConfig) -> CompareConfig:
+    """A run's config on the processes and devices at hand."""
+    names = ("coordinator", "processes", "process")
+    changes: dict[str, Any] = {name: getattr(given, name) for name in names}
+    for name in ("devices", "data", "model"):
+        if getattr(given, name) != -1:
+            changes[name] = getattr(given, name)
+    changes["fsdp"] = config.fsdp and changes.get("data", config.data) > 1
+    return dataclasses.replace(config, **changes)
 
 
 def _run(config: CompareConfig, folder: Any, *made: Any) -> int:
     """Trains and tests; ``made`` is what of a Comparison is there already."""
     from experiments import compare
-    from experiments.progress import Progress
 
     try:
-        found = compare.run(compare.Comparison(config, folder, Progress(), *made))
+        found = compare.run(compare.Comparison(config, folder, _progress(config), *made))
     except KeyboardInterrupt:
+        if config.process > 0:
+            return 130
         done = len(list(folder.path.glob("cells/*.json")))
         print(
             f"\nlevelburst: interrupted; {done} finished cells are kept in {folder.path}, "
@@ -205,8 +198,16 @@ def _run(config: CompareConfig, folder: Any, *made: Any) -> int:
             file=sys.stderr,
         )
         return 130
-    _conclude(folder.path, found)
+    if config.process <= 0:
+        _conclude(folder.path, found)
     return 0
+
+
+def _progress(config: CompareConfig) -> Any:
+    """The progress of process 0; the others keep quiet."""
+    from experiments.progress import Progress
+
+    return Progress(silent=config.process > 0)
 
 
 def _conclude(path: Path, found: dict[str, Any]) -> None:
@@ -232,14 +233,19 @@ def _evaluate(arguments: list[str]) -> int:
         )
         if value is not None
     }
-    config = dataclasses.replace(config, **changes)
+    config = _elsewhere(dataclasses.replace(config, **changes), given)
     check(config)
-    _prepare_jax(config)
-    from experiments import compare
-    from experiments.progress import Progress
-    from experiments.summary import table
+    from experiments.creation import stored
 
-    rows = compare.evaluate_again(config, folder, Progress())
+    with joined(config, stored(config)) as own:
+        config = dataclasses.replace(config, processes=own.processes, process=own.process)
+        _prepare_jax(config)
+        from experiments import compare
+        from experiments.summary import table
+
+        rows = compare.evaluate_again(config, folder, _progress(config))
+    if config.process > 0:
+        return 0
     target = folder.write("evaluation.json", {"schema": 1, "changes": changes, "rows": rows})
     print(table(rows))
     print(f"\nrows {target}")
@@ -306,12 +312,21 @@ def _fresh(parent: Path, name: str) -> Path:
 
 
 def _prepare_jax(config: CompareConfig) -> str:
-    """One CPU device a core, and compiled programs kept between runs; returns the backend."""
+    """One CPU device a core, and compiled programs kept between runs; returns the backend.
+
+    Raises:
+        ConfigError: the devices that there are cannot be shared as the config says.
+    """
     _quiet_jax()
     import jax
 
-    cells = len(config.arms) * config.seeds
-    jax.config.update("jax_num_cpu_devices", min(config.devices or _cores(), cells))
+    wanted = len(config.arms) * config.seeds * config.data * config.model
+    own = -(-wanted // max(config.processes, 1))  # of this process; more would have nothing to do
+    jax.config.update("jax_num_cpu_devices", min(config.devices or _cores(), own))
+    from icl.parallel import Layout
+
+    check_devices(config, len(Layout(devices=config.devices).used()))
+    agree("here")  # Gloo gives up where the first exchange finds somebody 30 seconds late
     return jax.default_backend()
 
 

@@ -12,9 +12,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from agents import checkpoint
+from agents import checkpoint, sharding
 from agents.retrieval import READERS
 from agents.transformer import ModelConfig
+from experiments import processes
 from experiments import results as results_lib
 from experiments import suite as suite_lib
 from experiments.config import CompareConfig
@@ -29,6 +30,7 @@ from icl.arms import Arm
 from icl.conditions import DEMONSTRATIONS
 from icl.demonstrations import show
 from icl.evaluate import EvaluateConfig, evaluate
+from icl.parallel import Layout
 from icl.train import Numbers, Program, Run, TrainConfig, TrainState, initial
 
 Cell = tuple[str, int]  # an arm's name and a seed
@@ -49,7 +51,9 @@ class Comparison:
         kept = self.folder.path / EXPERTS
         self.suite = made or equip(self.config, suite_lib.build(self.config), kept, self.progress)
         self.program, _ = self._initial(0)
-        self.wave = len(jax.devices()) * self.config.runs_per_device
+        c = self.config
+        self.layout = Layout(c.data, c.model, c.fsdp, c.devices)
+        self.wave = self.layout.groups * c.runs_per_device
 
     # What is trained, and with what. ------------------------------------------------------
     @property
@@ -80,6 +84,8 @@ class Comparison:
             levels=c.contexts // len(c.families),
             pool=c.pool,
             query_loss=c.query_loss,
+            accumulate=c.accumulate,
+            fsdp=c.fsdp,
         )
         return initial(model, self.suite.interface, jax.random.key(seed), shapes)
 
@@ -89,6 +95,14 @@ class Comparison:
         return Run(self.arm(cell[0]), numbers, self.levels(cell[1]).train)
 
     # Compiled programs, one for all arms of a form. ----------------------------------------
+    def side_by_side(self, function: Callable[..., Any], donate: int | None = None) -> Any:
+        """A function of one run's trees, compiled for a wave of stacked runs."""
+        return parallel.side_by_side(function, self.wave, donate, self.layout)
+
+    def stack(self, trees: list[Any]) -> Any:
+        """The trees of a wave, stacked over the devices."""
+        return parallel.stack(trees, self.layout)
+
     def model(self, parameters: Any) -> ModelActor:
         """The trained transformer as an actor."""
         return ModelActor(parameters, self.program.graph)
@@ -96,24 +110,23 @@ class Comparison:
     def trainer(self) -> Callable[..., Any]:
         """The compiled training of a wave for one chunk: (states, runs) -> (states, metrics)."""
         pools = self.config.report_every // self.config.pool
-        return parallel.side_by_side(
-            lambda state, run: self.program.chunk(state, run, pools), self.wave, donate=0
-        )
+        return self.side_by_side(lambda state, run: self.program.chunk(state, run, pools), donate=0)
 
     @functools.cached_property
     def _shower(self) -> Callable[..., Any]:
         sizes = {"count": self.config.levels, "demos": self.config.demos}
-        return parallel.side_by_side(
-            lambda key, arm, families: show(key, arm, families, **sizes), self.wave
+        return self.side_by_side(
+            sharding.by_hand(lambda key, arm, families: show(key, arm, families, **sizes))
         )
 
     def tester(self, act: Callable[[Any], Actor]) -> Callable[..., Any]:
         """A compiled test of the actor that ``act`` makes of what is stacked for each run."""
         c = self.config
         shapes = EvaluateConfig(levels=c.levels, episodes=c.episodes, demos=c.demos)
-        return parallel.side_by_side(
-            lambda mind, key, families, shown: evaluate(act(mind), shapes, key, families, shown),
-            self.wave,
+        return self.side_by_side(
+            lambda mind, key, families, shown: evaluate(
+                act(sharding.in_use(mind)), shapes, key, families, shown
+            )
         )
 
     def test(self, tester: Callable[..., Any], cells: list[Cell], minds: Any) -> list[Any]:
@@ -121,12 +134,12 @@ class Comparison:
         seed meet the same levels, demonstrations and dice."""
         base = [jax.random.fold_in(jax.random.key(seed), 2**29) for _, seed in cells]
         show_keys, play_keys = (
-            parallel.stack([jax.random.fold_in(key, i) for key in base]) for i in range(2)
+            self.stack([jax.random.fold_in(key, i) for key in base]) for i in range(2)
         )
         rules = [dataclasses.replace(self.arm(arm), alone=False) for arm, _ in cells]
-        families = parallel.stack([self.levels(seed).test for _, seed in cells])
-        shown = self._shower(show_keys, parallel.stack(rules), families)
-        return parallel.unstack(jax.device_get(tester(minds, play_keys, families, shown)))
+        families = self.stack([self.levels(seed).test for _, seed in cells])
+        shown = self._shower(show_keys, self.stack(rules), families)
+        return parallel.unstack(parallel.fetch(tester(minds, play_keys, families, shown)))
 
     def rows(self, cell: Cell, results: list[Any]) -> list[results_lib.Row]:
         """The rows of one cell; an arm whose contexts have no slots is shown whole ones only."""
@@ -141,6 +154,11 @@ class Comparison:
         names = self.levels(cell[1]).names
         return results_lib.rows_of(head, names, results, demonstrations=kinds)
 
+    def unfinished(self, cells: list[Cell]) -> list[Cell]:
+        """Those of the cells that process 0 has no rows of yet."""
+        left = [cell for cell in cells if not self.folder.finished(*cell)]
+        return [(arm, seed) for arm, seed in processes.agree(left)]
+
     def waves(self, cells: list[Cell]) -> Iterator[list[Cell]]:
         """Cells that run side by side: all of one form, so that one program serves them."""
         for alone in (False, True):
@@ -150,10 +168,11 @@ class Comparison:
 
 
 def run(job: Comparison) -> dict[str, Any]:
-    """Runs what is not finished yet, and writes ``results.json``; returns what it holds."""
+    """Runs what is not finished yet, and writes ``results.json``; returns what it holds. Of
+    several processes, all train and the first one writes; the others return nothing."""
     config, folder, progress = job.config, job.folder, job.progress
     started, machine = time.perf_counter(), environment(jax.devices())
-    todo = [cell for cell in job.cells if not folder.finished(*cell)]
+    todo = job.unfinished(job.cells)
     with progress.task("training", len(todo) * config.updates, "updates") as bar:
         trainer, tester = job.trainer(), job.tester(job.model)
         for wave in job.waves(todo):
@@ -162,7 +181,7 @@ def run(job: Comparison) -> dict[str, Any]:
     _read(job, progress)
     whole = len(todo) == len(job.cells)
     seconds = round(time.perf_counter() - started, 1) if whole else None  # unknown if resumed
-    return _finish(job, machine | {"seconds": seconds})
+    return _finish(job, machine | {"seconds": seconds}) if processes.leader() else {}
 
 
 def _train_wave(
@@ -175,8 +194,8 @@ def _train_wave(
     """Trains and tests a wave; a short one is filled up with its last cell, reported once."""
     config, folder = job.config, job.folder
     padded = wave + [wave[-1]] * (job.wave - len(wave))
-    states = parallel.stack([job._initial(seed)[1] for _, seed in padded])
-    runs = parallel.stack([job._run(cell) for cell in padded])
+    states = job.stack([job._initial(seed)[1] for _, seed in padded])
+    runs = job.stack([job._run(cell) for cell in padded])
     chunks = config.updates // config.report_every
     every = chunks // config.curve if config.curve else 0
     pending, lines, clock = None, [], time.perf_counter()
@@ -190,10 +209,12 @@ def _train_wave(
                 lines += _curve(job, cell, chunk * config.report_every, result)
     _hear(wave, pending, config, lines, clock, bar)
     tested = job.test(tester, padded, states.parameters)
-    parameters = parallel.unstack(jax.device_get(states.parameters))
+    parameters = parallel.unstack(parallel.fetch(states.parameters))
     if every:
         for cell, result in zip(wave, tested):
             lines += _curve(job, cell, config.updates, result)
+    if not processes.leader():
+        return
     with uninterrupted():  # a wave is finished whole, and orbax writes in threads of its own
         folder.log(lines)
         for cell, own, result in zip(wave, parameters, tested):
@@ -211,7 +232,7 @@ def _hear(
 ) -> float:
     """Reads a chunk's metrics (the one host synchronisation), averaged over the chunk."""
     update, metrics = pending
-    metrics = jax.device_get(metrics)
+    metrics = parallel.fetch(metrics)
     now = time.perf_counter()
     for index, (arm, seed) in enumerate(wave):
         loss = metrics.loss[index]
@@ -253,7 +274,7 @@ def _read(job: Comparison, progress: Progress) -> None:
     """Tests the readers on the demonstrations that the arms were shown."""
     config, folder = job.config, job.folder
     cells = [(reader, seed) for seed in job.seeds for reader in config.readers]
-    todo = [cell for cell in cells if not folder.finished(*cell)]
+    todo = job.unfinished(cells)
     if not todo:
         return
     progress.say(f"reading the context back: {', '.join(config.readers)}")
@@ -262,7 +283,7 @@ def _read(job: Comparison, progress: Progress) -> None:
     for first in range(0, len(todo), job.wave):
         wave = todo[first : first + job.wave]
         padded = wave + [wave[-1]] * (job.wave - len(wave))
-        readers = parallel.stack([READERS[reader] for reader, _ in padded])
+        readers = job.stack([READERS[reader] for reader, _ in padded])
         tested = job.test(tester, [("bursty", seed) for _, seed in padded], readers)
         for (reader, seed), result in zip(wave, tested, strict=False):
             head = {"arm": reader, "chunk": None, "p_b": None, "seed": seed}
@@ -273,7 +294,8 @@ def _read(job: Comparison, progress: Progress) -> None:
                 demonstrations=("whole",),
                 actings=("sampled",),
             )
-            folder.write(f"cells/{folder.cell(reader, seed)}.json", rows)
+            if processes.leader():
+                folder.write(f"cells/{folder.cell(reader, seed)}.json", rows)
 
 
 def _finish(job: Comparison, machine: dict[str, Any]) -> dict[str, Any]:
@@ -339,7 +361,8 @@ def evaluate_again(
         ConfigError: no cell is finished.
     """
     job = Comparison(config, folder, progress)
-    cells = [cell for cell in job.cells if folder.finished(*cell)]
+    todo = job.unfinished(job.cells)
+    cells = [cell for cell in job.cells if cell not in todo]
     if not cells:
         raise ConfigError(f"no finished cell in {folder.path}; go on with levelburst resume")
     like = job._initial(0)[1].parameters
@@ -351,7 +374,7 @@ def evaluate_again(
                 restored = [checkpoint.restore(folder.checkpoint(*cell), like) for cell in padded]
             except ValueError as error:
                 raise ConfigError(str(error)) from None
-            for cell, result in zip(wave, job.test(tester, padded, parallel.stack(restored))):
+            for cell, result in zip(wave, job.test(tester, padded, job.stack(restored))):
                 rows += job.rows(cell, result)
             bar.advance(len(wave))
     return rows

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from experiments.errors import ConfigError
 from experiments.families import check_families, expand, known
+from experiments.processes import Processes, check_devices, check_processes
 from icl import arms as arms_lib
 
 
 @dataclasses.dataclass(frozen=True)
-class CompareConfig:
+class CompareConfig(Processes):
     """The main job: arms compared at the same transitions, tokens and compute."""
 
     arms: tuple[str, ...] = ("bursty", "bursty-chunks", "isolated-chunks")
@@ -102,9 +103,17 @@ class CompareConfig:
     """Episodes of each test level, k, kind of demonstrations and way of acting."""
 
     devices: int = 0
-    """Devices to spread runs over; 0 takes all, on CPU one a core."""
+    """Devices of each process to spread runs over; 0 takes all, on CPU one a core."""
     runs_per_device: int = 1
     """Runs that one device trains at the same time; raise it on an accelerator."""
+    data: int = 1
+    """Devices that share the contexts of one run."""
+    model: int = 1
+    """Devices that split the heads and the perceptrons of one run."""
+    fsdp: bool = False
+    """Cut parameters and Adam's moments over `data`, too, and gather them when they are used."""
+    accumulate: int = 1
+    """Parts that an update reads its contexts in, to save memory; the loss is the same."""
     preset: str = "quick"
     """Where the other fields start from: smoke, quick, ladder or paper."""
     out: str = ""
@@ -212,7 +221,7 @@ def from_stored(stored: dict[str, typing.Any], path: Path) -> CompareConfig:
     kinds: dict[str, typing.Any] = typing.get_type_hints(CompareConfig)
     values: dict[str, typing.Any] = {}
     for name, value in stored.items():
-        if name in ("command", "command_line"):
+        if name in ("command", "command_line", "coordinator", "processes", "process"):
             continue
         try:
             known("field", (name,), tuple(kinds))
@@ -253,6 +262,8 @@ def check(config: CompareConfig) -> None:
     """
     _check_numbers(config)
     _check_names(config)
+    check_processes(config)
+    check_devices(config)
     count = len(config.families)
     if config.contexts % count:
         raise ConfigError(
@@ -307,7 +318,7 @@ def _check_numbers(config: CompareConfig) -> None:
         "chunk": 1, "slots": 1, "contexts": 1, "pool": 1, "symbols": 0, "train_levels": 1,
         "zipf": 0, "width": 1, "layers": 1, "heads": 1, "warmup": 0, "weight_decay": 0,
         "demos": 0, "levels": 1, "episodes": 1, "devices": 0, "runs_per_device": 1,
-        "expert_updates": 1,
+        "expert_updates": 1, "data": 1, "model": 1, "accumulate": 1,
     }  # fmt: skip
     for field, low in least.items():
         if not low <= getattr(config, field) < math.inf:

@@ -6,13 +6,15 @@ import dataclasses
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from agents import checkpoint
-from agents.expert import untrained
+from agents.expert import Expert, untrained
 from agents.ppo import Metrics, PPOConfig, train
 from envs.core import Env
 from envs.wrappers import Sticky, wrap
+from experiments import processes
 from experiments.config import CompareConfig
 from experiments.progress import Progress
 from experiments.suite import Suite
@@ -23,7 +25,8 @@ EPISODE = 256  # steps of its episodes, at least: a short horizon hardly ever sh
 
 def equip(config: CompareConfig, suite: Suite, folder: Path, progress: Progress) -> Suite:
     """The suite with an expert for every family that needs one: restored from ``folder``, or
-    trained by PPO and kept there. Families with an oracle need none.
+    trained by PPO and kept there; of several processes the first does it, and tells the others.
+    Families with an oracle need none.
 
     Raises:
         FloatingPointError: a training diverged.
@@ -46,11 +49,11 @@ def _expert(config: CompareConfig, name: str, bare: Env, folder: Path, progress:
         chunk=_chunk(config.expert_updates),
         gamma=0.99,
     )
-    path = folder / name.replace(":", "-")
-    if path.is_dir():
+    path, leads = folder / name.replace(":", "-"), processes.leader()
+    if path.is_dir() or not leads:
         sizes = {field: getattr(settings, field) for field in ("width", "layers")}
         like = untrained(train_key, env, env.level(level_key), **sizes)
-        return checkpoint.restore(path, like)
+        return _told(checkpoint.restore(path, like) if leads else like)
     levels = jax.jit(jax.vmap(env.level))(jax.random.split(level_key, LEVELS))
     with progress.task(f"expert of {name}", settings.updates, "updates") as bar:
 
@@ -62,7 +65,12 @@ def _expert(config: CompareConfig, name: str, bare: Env, folder: Path, progress:
     last = float(np.nanmean(metrics.returns[-settings.chunk :]))
     progress.say(f"expert of {name}: mean return {last:.2f} at the end of training")
     checkpoint.save(path, expert)
-    return expert
+    return _told(expert)
+
+
+def _told(expert: Expert) -> Expert:
+    """Process 0's expert, bit by bit."""
+    return jax.tree.map(jnp.asarray, processes.same(expert))
 
 
 def _chunk(updates: int) -> int:

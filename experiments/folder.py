@@ -162,6 +162,7 @@ def environment(devices: list[Any]) -> dict[str, Any]:
         **{name: metadata.version(name) for name in packages},
         "platform": sys.platform,
         "device": f"{len(devices)} x {devices[0].device_kind}",
+        "processes": len({device.process_index for device in devices}),
         "cores": os.cpu_count(),
         "processor": _processor(),
         "commit": _commit(),

@@ -46,8 +46,8 @@ class Bar:
 class Progress:
     """Progress on standard error, so that standard output holds results only."""
 
-    def __init__(self):
-        self.console = Console(stderr=True)
+    def __init__(self, *, silent: bool = False):
+        self.console = Console(stderr=True, quiet=silent)
 
     def say(self, line: str) -> None:
         """One line."""

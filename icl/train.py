@@ -6,12 +6,14 @@ Everything here is about one run; ``icl/parallel.py`` puts several side by side.
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx, struct
 
+from agents import sharding
 from agents.policy import Oracle
 from agents.transformer import Interface, ModelConfig, Parameters, define
 from envs.levels import LevelSet
@@ -31,6 +33,8 @@ class TrainConfig:
         query_loss: train on the query's actions only, instead of on every valid action.
         clip: largest global norm of the gradient.
         beta2: Adam's second decay rate.
+        accumulate: parts that an update reads its contexts in, one after the other, to save memory.
+        fsdp: where devices share a run's contexts, they share its parameters and moments, too.
     """
 
     slots: int = 4
@@ -39,6 +43,8 @@ class TrainConfig:
     query_loss: bool = False
     clip: float = 1.0
     beta2: float = 0.95
+    accumulate: int = 1
+    fsdp: bool = False
 
 
 class Numbers(struct.PyTreeNode):
@@ -135,21 +141,52 @@ class Program:
             optax.scale_by_adam(b2=self.config.beta2),
         )
 
-    def loss(self, parameters: Parameters, context: Context) -> tuple[jax.Array, jax.Array]:
-        """Mean cross-entropy and accuracy, float32[] each, over the actions trained on."""
+    def loss(
+        self, parameters: Parameters, context: Context, count: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Cross-entropy and accuracy, float32[] each, summed over the actions trained on and
+        divided by ``count``, by default their own number: then these are means."""
         logits = nnx.merge(self.graph, parameters)(context.tokens)
-        wanted = context.query if self.config.query_loss else context.valid
+        wanted = self.wanted(context)
         label = jnp.where(wanted, context.steps.action, 0)
         entropy = optax.softmax_cross_entropy_with_integer_labels(logits, label)
-        count = jnp.maximum(wanted.sum(), 1)
+        count = jnp.maximum(wanted.sum(), 1) if count is None else count
         right = (logits.argmax(-1) == label) & wanted
         return (entropy * wanted).sum() / count, right.sum() / count
 
+    def wanted(self, context: Context) -> jax.Array:
+        """bool[B, P]: the positions whose actions are trained on."""
+        return context.query if self.config.query_loss else context.valid
+
+    def gradient(
+        self, parameters: Parameters, context: Context
+    ) -> tuple[tuple[jax.Array, jax.Array], Parameters]:
+        """Loss, accuracy and gradient of their means over all of Context[B, P], which is read in
+        ``config.accumulate`` parts: a part counts by its actions, so the parts do not matter."""
+        count = jnp.maximum(self.wanted(context).sum(), 1)
+        pass_over = jax.value_and_grad(self.loss, has_aux=True)
+
+        def part(context: Context) -> Any:
+            found, gradient = pass_over(sharding.in_use(parameters), sharding.share(context), count)
+            return found, sharding.at_rest(gradient, self.config.fsdp)
+
+        parts = self.config.accumulate
+        if parts == 1:
+            return part(context)
+
+        def cut(x: jax.Array) -> jax.Array:
+            """[B, …] -> [parts, B / parts, …]; every part takes of every device's contexts."""
+            return jnp.swapaxes(x.reshape(-1, parts, *x.shape[1:]), 0, 1)
+
+        def add(total: Any, context: Context) -> tuple[Any, None]:
+            return jax.tree.map(jnp.add, total, part(context)), None
+
+        nothing = ((jnp.float32(0), jnp.float32(0)), jax.tree.map(jnp.zeros_like, parameters))
+        return jax.lax.scan(add, nothing, jax.tree.map(cut, context))[0]
+
     def update(self, state: TrainState, run: Run, context: Context) -> tuple[TrainState, Metrics]:
         """One pure update on contexts Context[B, P]."""
-        (loss, accuracy), gradient = jax.value_and_grad(self.loss, has_aux=True)(
-            state.parameters, context
-        )
+        (loss, accuracy), gradient = self.gradient(state.parameters, context)
         direction, moments = self.optimiser().update(gradient, state.moments)
         rate = run.numbers.schedule(state.step)
 
@@ -157,9 +194,10 @@ class Program:
             decay = run.numbers.weight_decay if old.ndim > 1 else 0.0
             return old - rate * (step + decay * old)
 
+        parameters = jax.tree.map(move, state.parameters, direction)
         state = TrainState(
-            parameters=jax.tree.map(move, state.parameters, direction),
-            moments=moments,
+            parameters=sharding.at_rest(parameters, self.config.fsdp),
+            moments=sharding.at_rest(moments, self.config.fsdp),
             step=state.step + 1,
             key=state.key,
         )
@@ -177,19 +215,22 @@ class Program:
     def contexts(self, key: jax.Array, run: Run) -> Context:
         """The contexts of one pool, Context[U, B, P] for U updates: every family's share is
         generated and arranged by its own code, then they are set side by side. The key is
-        consumed; the transitions do not depend on the arm."""
+        consumed; the transitions do not depend on the arm. Devices that share a run generate
+        levels / devices of them each, then arrange all and keep their own contexts."""
+        return sharding.by_hand(self._contexts, axis=1)(key, run)
+
+    def _contexts(self, key: jax.Array, run: Run) -> Context:
         count = self.config.pool * self.config.levels
         level_keys, rollout_keys, arrange_keys = jax.random.split(key, (3, len(run.levels)))
-        groups = [
-            rollout(
-                levels.env,
-                levels.expert or Oracle(),
-                rollout_keys[i],
-                levels.levels(levels.sample(level_keys[i], count)),
-                rollouts=self.config.slots,
+        groups = []
+        for i, levels in enumerate(run.levels):
+            indices = levels.sample(level_keys[i], count)
+            keys, indices = sharding.own((jax.random.split(rollout_keys[i], count), indices))
+            expert = levels.expert or Oracle()
+            played = rollout(
+                levels.env, expert, keys, levels.levels(indices), rollouts=self.config.slots
             )
-            for i, levels in enumerate(run.levels)
-        ]
+            groups.append(sharding.joined(played, count))
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *groups)
         shares = jax.vmap(lambda k, g: arrange(k, run.arm, g))(arrange_keys, stacked)
 

@@ -1,4 +1,4 @@
-"""What every test shares: two fake CPU devices, and a Ctrl-C that is heard."""
+"""What every test shares: eight fake CPU devices, and a Ctrl-C that is heard."""
 
 import signal
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import pytest
 
-jax.config.update("jax_num_cpu_devices", 2)  # before JAX starts
+jax.config.update("jax_num_cpu_devices", 8)  # before JAX starts
 
 # A shell that runs the suite in the background has it ignore Ctrl-C, and its children with it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -1,0 +1,89 @@
+"""The folder of a new run, made once nothing that a person gave can be wrong any more."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from experiments.config import CompareConfig
+from experiments.errors import ConfigError
+from experiments.families import BRIDGES
+from experiments.folder import RunFolder
+from experiments.progress import Progress
+
+if TYPE_CHECKING:  # they need JAX
+    from experiments.suite import Sets, Suite
+
+
+def create(
+    config: CompareConfig, path: Path, arguments: list[str], progress: Progress
+) -> tuple[RunFolder, Suite, dict[int, Sets]]:
+    """The folder of a new run, with what is known before training: its config, and the experts of
+    families that need one. Of several processes only the first makes it. With it come what has
+    been built and drawn on the way: the suite, and the level sets of the first seed.
+
+    Args:
+        config: as checked.
+        path: where.
+        arguments: the command line.
+        progress: told of experts that are trained.
+
+    Raises:
+        ConfigError: a mistake that only building and drawing show; nothing is made.
+    """
+    from experiments import suite as suite_lib
+    from experiments.experts import equip
+
+    # Building and drawing may still find a mistake; nothing is touched before.
+    with tempfile.TemporaryDirectory() as spare:
+        experts = Path(spare) / "experts"
+        own = config.families + config.test_families
+        _blame(own, last="types")
+        try:
+            suite = equip(config, suite_lib.build(config), experts, progress)
+            sets = {config.seed: suite_lib.draw(config, suite, config.seed)}
+        except Exception:
+            _blame(own)
+            raise
+        if config.process > 0:
+            return RunFolder(path), suite, sets
+        folder = RunFolder.create(path, overwrite=config.overwrite)
+        if experts.is_dir():
+            shutil.copytree(experts, folder.path / "experts")
+    line = "levelburst compare " + " ".join(shlex.quote(word) for word in arguments)
+    head = {"command": "compare", "command_line": line.strip()}
+    folder.write("config.json", head | stored(config))
+    folder.log([])
+    return folder, suite, sets
+
+
+def stored(config: CompareConfig) -> dict[str, Any]:
+    """What is kept of a config: all that says what to do, and nothing of where or by whom."""
+    fields = dataclasses.asdict(config)
+    elsewhere = ("out", "overwrite", "coordinator", "processes", "process")
+    return {name: value for name, value in fields.items() if name not in elsewhere}
+
+
+def _blame(names: tuple[str, ...], last: str = "") -> None:
+    """Raises ConfigError where one of the families is a person's own and breaks the contract, of
+    which the checks up to ``last``, that run nothing, are cheap; all by default."""
+    from envs.contract import examine
+    from envs.registry import lookup
+
+    for name in names:
+        module, colon, _ = name.partition(":")
+        if not colon or module in BRIDGES:
+            continue
+        try:
+            family = lookup(name)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        for found in examine(family):
+            if found.fault:
+                raise ConfigError(f"family {name!r}: {found.fault}") from None
+            if found.check.name == last:
+                break
