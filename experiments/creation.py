@@ -62,3 +62,24 @@ def stored(config: CompareConfig) -> dict[str, Any]:
     """What is kept of a config: all that says what to do, and nothing of where or by whom."""
     alone = dataclasses.asdict(Processes())
     return dataclasses.asdict(dataclasses.replace(config, out="", overwrite=False, **alone))
+
+
+def _blame(names: tuple[str, ...], last: str = "") -> None:
+    """Raises ConfigError where one of the families is a person's own and breaks the contract, of
+    which the checks up to ``last``, that run nothing, are cheap; all by default."""
+    from envs.contract import examine
+    from envs.registry import lookup
+
+    for name in names:
+        module, colon, _ = name.partition(":")
+        if not colon or module in BRIDGES:
+            continue
+        try:
+            family = lookup(name)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
+        for found in examine(family):
+            if found.fault:
+                raise ConfigError(f"family {name!r}: {found.fault}") from None
+            if found.check.name == last:
+                break
