@@ -221,7 +221,7 @@ def from_stored(stored: dict[str, typing.Any], path: Path) -> CompareConfig:
     kinds: dict[str, typing.Any] = typing.get_type_hints(CompareConfig)
     values: dict[str, typing.Any] = {}
     for name, value in stored.items():
-        if name in ("command", "command_line", "coordinator", "processes", "process"):
+        if name in ("command", "command_line"):
             continue
         try:
             known("field", (name,), tuple(kinds))

@@ -13,6 +13,7 @@ from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 from experiments.families import BRIDGES
 from experiments.folder import RunFolder
+from experiments.processes import Processes
 from experiments.progress import Progress
 
 if TYPE_CHECKING:  # they need JAX
@@ -63,9 +64,8 @@ def create(
 
 def stored(config: CompareConfig) -> dict[str, Any]:
     """What is kept of a config: all that says what to do, and nothing of where or by whom."""
-    fields = dataclasses.asdict(config)
-    elsewhere = ("out", "overwrite", "coordinator", "processes", "process")
-    return {name: value for name, value in fields.items() if name not in elsewhere}
+    alone = dataclasses.asdict(Processes())
+    return dataclasses.asdict(dataclasses.replace(config, out="", overwrite=False, **alone))
 
 
 def _blame(names: tuple[str, ...], last: str = "") -> None:

@@ -61,7 +61,7 @@ def test_four_processes_train_as_one_does(together, smoke, tmp_path):
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["environment"]["processes"] == 4
     assert results["environment"]["device"].startswith("4 x ")
-    assert {"coordinator", "processes", "process"}.isdisjoint(results["config"])
+    assert (results["config"]["coordinator"], results["config"]["process"]) == ("", -1)
     assert {(row["arm"], row["seed"]) for row in results["rows"]} == {
         ("bursty", 0),
         ("isolated-chunks", 0),
