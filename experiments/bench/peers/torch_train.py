@@ -83,14 +83,13 @@ class Decoder(nn.Module):
         """float[..., W]: indicators side by side, then the scalars."""
 
         def indicators(index: Tensor, count: int) -> Tensor:
-            found = (index[..., None] == torch.arange(count)).float()
-            return found.flatten(-2) if index.ndim > 2 else found
+            return (index[..., None] == torch.arange(count)).float()
 
         scalars = [tokens[name].float() for name in ("reward", "terminated", "start", "cut")]
         return torch.cat(
             [
-                indicators(tokens["observation"], self.symbols),
-                indicators(tokens["successor"], self.symbols),
+                indicators(tokens["observation"], self.symbols).flatten(-2),
+                indicators(tokens["successor"], self.symbols).flatten(-2),
                 indicators(tokens["action"], self.actions),
                 torch.stack(scalars, -1),
             ],
