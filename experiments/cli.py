@@ -129,19 +129,24 @@ def _compare(arguments: list[str]) -> int:
     path = Path(config.out or _fresh(Path("runs"), f"compare-{config.preset}"))
     RunFolder.refuse(path, overwrite=config.overwrite)
     print(f"levelburst compare, preset {config.preset}: {COST[config.preset]}; run folder {path}")
+    from experiments.progress import Progress
+
+    progress = Progress()
+    progress.phases.enter("import")
     if _prepare_jax(config) == "cpu":
         refuse_on_cpu(config)
     from experiments import suite as suite_lib
     from experiments.experts import equip
-    from experiments.progress import Progress
 
+    progress.phases.watch()
+    progress.phases.enter("generate")
     # Building and drawing may still find a mistake; nothing is touched before.
     with tempfile.TemporaryDirectory() as spare:
         experts = Path(spare) / "experts"
         own = config.families + config.test_families
         _blame(own, last="types")
         try:
-            suite = equip(config, suite_lib.build(config), experts, Progress())
+            suite = equip(config, suite_lib.build(config), experts, progress)
             suite_lib.draw(config, suite, config.seed)
         except Exception:
             _blame(own)
@@ -154,7 +159,7 @@ def _compare(arguments: list[str]) -> int:
     folder.write("config.json", {"command": "compare", "command_line": line.strip()} | settings)
     folder.log([])
     try:
-        return _run(config, folder)
+        return _run(config, folder, progress)
     except ConfigError:  # a mistake that only drawing the levels shows
         folder.discard()
         raise
@@ -184,16 +189,19 @@ def _blame(names: tuple[str, ...], last: str = "") -> None:
 def _resume(arguments: list[str]) -> int:
     given = _parse(RunConfig, "resume", _positional(arguments))
     config, folder = _load(given.run)
-    _prepare_jax(config)
-    return _run(config, folder)
-
-
-def _run(config: CompareConfig, folder: Any) -> int:
-    from experiments import compare
     from experiments.progress import Progress
 
+    progress = Progress()
+    _prepare_jax(config)
+    return _run(config, folder, progress)
+
+
+def _run(config: CompareConfig, folder: Any, progress: Any) -> int:
+    progress.phases.enter("import")
+    from experiments import compare
+
     try:
-        found = compare.run(config, folder, Progress())
+        found = compare.run(config, folder, progress)
     except KeyboardInterrupt:
         done = len(list(folder.path.glob("cells/*.json")))
         print(

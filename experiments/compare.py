@@ -150,6 +150,8 @@ class Comparison:
 
 def run(config: CompareConfig, folder: RunFolder, progress: Progress) -> dict[str, Any]:
     """Runs what is not finished yet, and writes ``results.json``; returns what it holds."""
+    progress.phases.watch()
+    progress.phases.enter("generate")
     job = Comparison(config, folder, progress)
     started, machine = time.perf_counter(), environment(jax.devices())
     todo = [cell for cell in job.cells if not folder.finished(*cell)]
@@ -161,7 +163,7 @@ def run(config: CompareConfig, folder: RunFolder, progress: Progress) -> dict[st
     _read(job, progress)
     whole = len(todo) == len(job.cells)
     seconds = round(time.perf_counter() - started, 1) if whole else None  # unknown if resumed
-    return _finish(job, machine | {"seconds": seconds})
+    return _finish(job, machine | {"seconds": seconds, "phases": progress.phases.report()})
 
 
 def _train_wave(
@@ -174,25 +176,32 @@ def _train_wave(
     """Trains and tests a wave; a short one is filled up with its last cell, reported once."""
     config, folder = job.config, job.folder
     padded = wave + [wave[-1]] * (job.wave - len(wave))
+    phases = job.progress.phases
+    phases.enter("generate")
     states = parallel.stack([job._initial(seed)[1] for _, seed in padded])
     runs = parallel.stack([job._run(cell) for cell in padded])
     chunks = config.updates // config.report_every
     every = chunks // config.curve if config.curve else 0
     pending, lines, clock = None, [], time.perf_counter()
+    phases.enter("train")
     for chunk in range(1, chunks + 1):
         states, metrics = trainer(states, runs)
         if pending is not None:  # read while the next chunk runs
             clock = _hear(wave, pending, config, lines, clock, bar)
         pending = (chunk * config.report_every, metrics)
         if every and chunk % every == 0 and chunk < chunks:
+            phases.enter("evaluate")
             for cell, result in zip(wave, job.test(tester, padded, states.parameters)):
                 lines += _curve(job, cell, chunk * config.report_every, result)
+            phases.enter("train")
     _hear(wave, pending, config, lines, clock, bar)
+    phases.enter("evaluate")
     tested = job.test(tester, padded, states.parameters)
     parameters = parallel.unstack(jax.device_get(states.parameters))
     if every:
         for cell, result in zip(wave, tested):
             lines += _curve(job, cell, config.updates, result)
+    phases.enter("save")
     with uninterrupted():  # a wave is finished whole, and orbax writes in threads of its own
         folder.log(lines)
         for cell, own, result in zip(wave, parameters, tested):
@@ -255,6 +264,7 @@ def _read(job: Comparison, progress: Progress) -> None:
     todo = [cell for cell in cells if not folder.finished(*cell)]
     if not todo:
         return
+    progress.phases.enter("evaluate")
     progress.say(f"reading the context back: {', '.join(config.readers)}")
     actions = job.suite.interface.actions
     tester = job.tester(lambda reader: ReaderActor(reader, actions))

@@ -28,24 +28,24 @@ class Play:
         """Compiles; returns the seconds that took and the lanes' shapes."""
         step, first, actions = self.make(name)
 
-        def play(state: Any, key: jax.Array) -> Any:
+        def play(state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
             def one(state: Any, key: jax.Array) -> tuple[Any, None]:
                 act_key, step_key = jax.random.split(key)
                 action = jax.random.randint(act_key, (lanes,), 0, actions)
                 return step(jax.random.split(step_key, lanes), state, action), None
 
-            return jax.lax.scan(one, state, jax.random.split(key, steps))[0]
+            key, next_key = jax.random.split(key)
+            return jax.lax.scan(one, state, jax.random.split(key, steps))[0], next_key
 
-        self.key = jax.random.key(0)
-        self.state = jax.jit(first)(jax.random.split(self.key, lanes))
+        key = jax.random.key(0)
+        self.state = jax.jit(first)(jax.random.split(key, lanes)), key
         start = time.perf_counter()
-        self.play = jax.jit(play).lower(self.state, self.key).compile()
+        self.play = jax.jit(play).lower(*self.state).compile()
         return {"compile": time.perf_counter() - start, "actions": actions}
 
     def once(self) -> None:
         """S steps of every lane, going on from where the last ones ended."""
-        self.key = jax.random.fold_in(self.key, 1)
-        self.state = jax.block_until_ready(self.play(self.state, self.key))
+        self.state = jax.block_until_ready(self.play(*self.state))
 
     def run(self, times: int = 1) -> list[float]:
         """Seconds of each S steps."""
