@@ -1,4 +1,4 @@
-"""The command line: ``levelburst compare | evaluate | envs | report | resume``.
+"""The command line: ``levelburst compare | evaluate | envs | report | resume | bench``.
 
 Arguments are checked before JAX is imported. Wrong input: exit code 2 and one line.
 """
@@ -42,6 +42,8 @@ USAGE = """usage: levelburst COMMAND [OPTIONS]
                   with pictures and the oracle playing
   envs show NAME  draw a level in the terminal (--level 7), or its film (--gif FILE)
   envs check NAME run the contract over a family of your own: what is broken, and how to mend it
+  bench           measure this project and its rivals in one run; --peers installs the rivals
+                  parts: simulate, contexts, train, decode, compare, scale
 
 Every command explains itself with --help."""
 
@@ -80,6 +82,7 @@ def run(arguments: list[str]) -> int:
         "evaluate": _evaluate,
         "report": _report,
         "envs": _envs,
+        "bench": _bench,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
@@ -275,6 +278,12 @@ def _envs(arguments: list[str]) -> int:
     from experiments import cli_envs
 
     return cli_envs.run(arguments, _parse, _quiet_jax)
+
+
+def _bench(arguments: list[str]) -> int:
+    from experiments import cli_bench
+
+    return cli_bench.run(arguments, _parse, _fresh, _cores)
 
 
 def _positional(arguments: list[str]) -> list[str]:

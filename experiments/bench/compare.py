@@ -32,15 +32,16 @@ def cells(sizes: Sizes, peers: Peers) -> Iterator[Cell]:
         yield _waited(work, "", sizes.repeats, lambda line=line, code=code: job.seconds_of(line, code))
     with tempfile.TemporaryDirectory(prefix="levelburst-bench-") as spare:
         base = Path(spare)
-        for number in range(sizes.starts):  # cold, then warm, in turns
+        settings = (COLD, WARM) if sizes.again else (COLD,)
+        for number in range(sizes.starts):
             caches = base / f"cache{number}"
-            for setting in (COLD, WARM):
+            for setting in settings:
                 out = base / f"first{number}-{setting[:4]}"
                 yield _waited(
                     FIRST, setting, 1, lambda c=caches, o=out: job.first_update(sizes.first, c, o)
                 )
         words = " ".join(sizes.job)
-        for setting in (COLD, WARM):
+        for setting in settings if words else ():
             out = base / f"job-{setting[:4]}"
             try:
                 found = job.phases(sizes.job, base / "cache-job", out)

@@ -27,7 +27,9 @@ ADMISSION = "level admission"
 
 def races(sizes: Sizes, peers: Peers) -> Iterator[Race]:
     """The contexts, then what they are a share of, then the admission of levels."""
-    config = dataclasses.replace(preset(sizes.preset), train_levels=sizes.admitted)
+    config = dataclasses.replace(
+        preset(sizes.preset), train_levels=sizes.admitted, test_families=()
+    )
     suite = suite_lib.build(config)
     levels = suite_lib.draw(config, suite, 0).train
     shapes = TrainConfig(

@@ -44,13 +44,6 @@ def limits(matrix: int, copy: int, repeats: int) -> dict[str, Any]:
     }
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def spread(count: int) -> NamedSharding:
     """The leading axis over the first ``count`` devices."""
     mesh = jax.make_mesh(

@@ -44,7 +44,8 @@ class Sizes:
 
     Attributes:
         repeats: timed goes of each side.
-        starts: cold and warm starts of the main job.
+        starts: starts of the main job with a cold cache of compiled programs.
+        again: whether each is followed by one with a warm cache.
         matrix: edge of the matrices for the machine's peak.
         copy: floats of each array for its bandwidth.
         lanes: N of ``simulate``.
@@ -61,7 +62,7 @@ class Sizes:
         groups: shown contexts of a rollout.
         rows: rows that share one.
         naive: most steps that recomputation is timed over.
-        job: words behind ``levelburst compare`` for the main job.
+        job: words behind ``levelburst compare`` for the main job; without any it is left out.
         first: the same, for the first update.
         scale_levels: n of ``scale``.
         scale_lengths: T.
@@ -73,6 +74,7 @@ class Sizes:
 
     repeats: int
     starts: int
+    again: bool
     matrix: int
     copy: int
     lanes: tuple[int, ...]
@@ -104,10 +106,11 @@ SIZES = {
     "full": Sizes(
         repeats=7,
         starts=3,
+        again=True,
         matrix=2048,
         copy=2**25,
         lanes=(64, 1024, 8192),
-        steps=2**18,
+        steps=2**17,
         calls=2**15,
         levels=1024,
         preset="quick",
@@ -123,7 +126,7 @@ SIZES = {
         shown=64,
         groups=8,
         rows=8,
-        naive=16,
+        naive=4,
         job=("--preset", "quick", "--seeds", "1", "--updates", "100"),
         first=("--preset", "quick", *FIRST),
         scale_levels=(256, 512, 1024, 2048, 4096),
@@ -136,6 +139,7 @@ SIZES = {
     "toy": Sizes(
         repeats=2,
         starts=1,
+        again=False,
         matrix=128,
         copy=2**12,
         lanes=(4,),
@@ -152,13 +156,13 @@ SIZES = {
         groups=2,
         rows=2,
         naive=2,
-        job=("--preset", "smoke", *FIRST),
+        job=(),
         first=("--preset", "smoke", *FIRST),
         scale_levels=(16, 32),
         scale_lengths=(16, 32),
-        scale_demos=(1, 2),
+        scale_demos=(1,),
         scale_widths=(8, 16),
-        scale_devices=(1, 2),
+        scale_devices=(2,),
         scale_model=Model(16, 1, 2, 16, 4),
     ),
 }

@@ -63,8 +63,8 @@ class Slip(Wrapper):
     chance: float = 4 / 9
 
     def step(self, key: jax.Array, level: Level, state: State, action: jax.Array) -> Outcome:
-        """One step; the key is consumed."""
-        slip_key, act_key, step_key = jax.random.split(key, 3)
-        slips = jax.random.bernoulli(slip_key, self.chance)
-        other = jax.random.randint(act_key, (), 0, self.num_actions)
-        return self.env.step(step_key, level, state, jnp.where(slips, other, action))
+        """One step; the key is consumed. One draw says whether and where to."""
+        slip_key, step_key = jax.random.split(key)
+        draw = jax.random.uniform(slip_key) / self.chance
+        other = jnp.minimum(draw * self.num_actions, self.num_actions - 1).astype(jnp.int32)
+        return self.env.step(step_key, level, state, jnp.where(draw < 1, other, action))
