@@ -55,12 +55,12 @@ class Phases:
     def _add(self, name: str, seconds: float) -> None:
         self._seconds[name] = self._seconds.get(name, 0.0) + seconds
 
-    def _hear(self, event: str, seconds: float, **_: Any) -> None:
+    def _hear(self, event: str, duration_secs: float, **kwargs: str | int) -> None:
         """An event that ends now: those within it, which ended earlier, are part of it."""
         if not event.startswith(COMPILATION):
             return
         end = time.perf_counter()
-        start = max(end - seconds, self._since)
+        start = max(end - duration_secs, self._since)
         while self._compiling and self._compiling[-1][0] >= start:
             self._compiling.pop()
         if self._compiling:  # clocks differ a little

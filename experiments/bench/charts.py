@@ -21,7 +21,7 @@ PHASE_COLOURS = (
 ADMISSION = "level admission"
 JOB = "main job: "
 
-Cells = Sequence[Mapping[str, Any]]
+Cells = Sequence[dict[str, Any]]
 Panel = dict[str, Any]
 
 
@@ -72,7 +72,9 @@ def _speeds(cells: Cells) -> list[Panel]:
         figure.update_xaxes(
             type="log", title=letter, tickvals=ticks, ticktext=[f"{tick:,.0f}" for tick in ticks]
         )
-        figure.update_yaxes(type="log", title=f"{own[0]['unit']}/s", exponentformat="SI", dtick=1)
+        figure.update_yaxes(
+            type="log", title=f"{own[0]['unit']}/s", exponentformat="SI", dtick="D2"
+        )
         found.append(_panel(work, figure, own))
     return found
 
@@ -80,7 +82,9 @@ def _speeds(cells: Cells) -> list[Panel]:
 def _train(cells: Cells, peak: float) -> list[Panel]:
     """Tokens a second, and the share of the machine's peak, model by model."""
     both = [
-        cell | {"who": f"{cell['who']}, contexts generated"} if "generated" in cell["work"] else cell
+        cell | {"who": f"{cell['who']}, contexts generated"}
+        if "generated" in cell["work"]
+        else cell
         for cell in cells
     ]
     style, speed, share = looks(both), go.Figure(), go.Figure()
@@ -93,7 +97,7 @@ def _train(cells: Cells, peak: float) -> list[Panel]:
             for cell in line if cell["operations"]
         ]  # fmt: skip
         share.add_trace(_line(who, parts, style[who], "setting"))
-    speed.update_yaxes(type="log", title="tokens/s", exponentformat="SI")
+    speed.update_yaxes(type="log", title="tokens/s", exponentformat="SI", dtick="D2")
     share.update_yaxes(title="% of the float32 matmul peak", rangemode="tozero")
     for figure in (speed, share):
         figure.update_xaxes(type="category")
@@ -201,7 +205,7 @@ def _scale(cells: Cells, slopes: Mapping[str, float]) -> list[Panel]:
             type="log", title=own[0]["setting"].partition(" ")[0] if "=" in own[0]["setting"]
             else "devices", tickvals=x.tolist(), ticktext=[f"{tick:,.0f}" for tick in x],
         )  # fmt: skip
-        figure.update_yaxes(type="log", title="seconds", exponentformat="SI")
+        figure.update_yaxes(type="log", title="seconds", exponentformat="SI", dtick="D2")
         title = f"{work}: exponent {slopes[work]:.2f}" if work in slopes else work
         found.append(_panel(title, figure, own))
     return found

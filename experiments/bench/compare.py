@@ -29,7 +29,9 @@ def cells(sizes: Sizes, peers: Peers) -> Iterator[Cell]:
         (WRONG, job.command("compare", "--arms", "burstee"), 2),
         (IMPORT, [sys.executable, "-c", load], 0),
     ):
-        yield _waited(work, "", sizes.repeats, lambda line=line, code=code: job.seconds_of(line, code))
+        yield _waited(
+            work, "", sizes.repeats, lambda line=line, code=code: job.seconds_of(line, code)
+        )
     with tempfile.TemporaryDirectory(prefix="levelburst-bench-") as spare:
         base = Path(spare)
         settings = (COLD, WARM) if sizes.again else (COLD,)
@@ -61,9 +63,7 @@ def _waited(work: str, setting: str, times: int, wait: Callable[[], float]) -> C
         return _cell(work, setting, "", [], first_line(error))
 
 
-def _cell(
-    work: str, setting: str, what: str, seconds: list[float], reason: str = ""
-) -> Cell:
+def _cell(work: str, setting: str, what: str, seconds: list[float], reason: str = "") -> Cell:
     side = Side(OURS, what, 0, None)
     given = Race(work, setting, 0, "s", (side,))
     return cell("compare", given, side, seconds, [], reason)

@@ -50,10 +50,12 @@ def races(sizes: Sizes, peers: Peers) -> Iterator[Race]:
             _side("plain cache", PLAIN, amount, rollout, plain, shown, lengths, told),
         ]
         least = min(sizes.naive, steps)
-        first = jax.tree.map(lambda x: x[:least], told)
+        first = jax.tree.map(lambda x, n=least: x[:n], told)
         what = f"the whole row again at every step; timed over {least} steps, all alike"
         sides.append(
-            _side("recomputation", what, lengths.size * least, rollout, naive, shown, lengths, first)
+            _side(
+                "recomputation", what, lengths.size * least, rollout, naive, shown, lengths, first
+            )
         )
         try:
             with peers.open("torch_decode") as peer:
@@ -68,7 +70,9 @@ def races(sizes: Sizes, peers: Peers) -> Iterator[Race]:
             steps,
             "tokens",
             tuple(
-                _side(who, what, amount, _played, actor, shown, lengths, _levels(sizes, face, steps))
+                _side(
+                    who, what, amount, _played, actor, shown, lengths, _levels(sizes, face, steps)
+                )
                 for who, what, actor in ((OURS, GROWN, own), ("plain cache", PLAIN, plain))
             ),
         )

@@ -31,7 +31,9 @@ def limits(matrix: int, copy: int, repeats: int) -> dict[str, Any]:
     devices, found, goes = jax.devices(), {}, {}
     for dtype in ("float32", "bfloat16"):
         sides = tuple(_matmul(matrix, dtype, count) for count in sorted({1, len(devices)}))
-        found[dtype] = _best(goes, Race(f"matmul {dtype}", "", matrix, "operations", sides), repeats)
+        found[dtype] = _best(
+            goes, Race(f"matmul {dtype}", "", matrix, "operations", sides), repeats
+        )
     sides = tuple(_triad(copy, count) for count in sorted({1, len(devices)}))
     found["bandwidth"] = _best(goes, Race("triad", "", copy, "bytes", sides), repeats)
     return {
@@ -62,9 +64,7 @@ def _matmul(edge: int, dtype: str, count: int) -> Side:
     """Each device multiplies its share of the rows."""
     rows = spread(count)
     left = jax.device_put(jnp.ones((edge // count * count, edge), dtype), rows)
-    right = jax.device_put(
-        jnp.ones((edge, edge), dtype), NamedSharding(rows.mesh, PartitionSpec())
-    )
+    right = jax.device_put(jnp.ones((edge, edge), dtype), NamedSharding(rows.mesh, PartitionSpec()))
     program, seconds = compiled(jnp.matmul, left, right)
     work = 2.0 * left.shape[0] * edge * edge
     name = f"{count} device{'s' * (count > 1)}"

@@ -90,12 +90,16 @@ def _demos(sizes: Sizes) -> Iterator[Race]:
         body = ModelConfig(config.width, config.layers, config.heads)
         shapes = TrainConfig(slots=config.slots)
         program, state = initial(body, suite.interface, jax.random.key(0), shapes)
-        key = jax.random.key(1)
-        shown = jax.jit(lambda f, d=demos: show(key, Arm(), f, count=16, demos=d))(families)
+        shown = jax.jit(lambda f, d=demos: show(jax.random.key(1), Arm(), f, count=16, demos=d))(
+            families
+        )
         shape = EvaluateConfig(levels=16, demos=demos)
         actor = ModelActor(state.parameters, program.graph)
         test, seconds = compiled(
-            lambda a, f, s, shape=shape: evaluate(a, shape, key, f, s), actor, families, shown
+            lambda a, f, s, shape=shape: evaluate(a, shape, jax.random.key(2), f, s),
+            actor,
+            families,
+            shown,
         )
         run = timed(lambda t=test, a=actor, f=families, s=shown: t(a, f, s))
         what = "a test of quick's model in dark-room, 16 seen and 16 unseen levels"

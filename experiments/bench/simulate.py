@@ -76,7 +76,9 @@ def races(sizes: Sizes, peers: Peers) -> Iterator[Race]:
         for count in sizes.lanes:
             steps = max(sizes.steps // count, 4)
             with _Together(peers) as together:
-                sides = [_scan(who, env, count, steps, sizes.levels, what) for who, env, what in own]
+                sides = [
+                    _scan(who, env, count, steps, sizes.levels, what) for who, env, what in own
+                ]
                 for who, script, name, what in rivals:
                     what = f"{name}: {what}"
                     sides.append(together.side(who, script, name, count, steps, what))

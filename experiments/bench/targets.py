@@ -39,9 +39,7 @@ class Target:
         if measured is None:
             return self
         reached = measured >= self.bar if self.least else measured <= self.bar
-        return dataclasses.replace(
-            self, measured=measured, low=low, high=high, reached=reached
-        )
+        return dataclasses.replace(self, measured=measured, low=low, high=high, reached=reached)
 
 
 def judge(cells: Sequence[Cell], sizes: Sizes) -> list[Target]:

@@ -29,7 +29,6 @@ def races(sizes: Sizes, peers: Peers) -> Iterator[Race]:
         try:
             with peers.open("torch_train") as peer:
                 yield Race(UPDATE, model.name, model.width, "tokens", (*own, _torch(peer, made)))
-                del own
         except PeerError as error:
             absent = Side("PyTorch", "", made.tokens, None, reason=first_line(error), note=note)
             yield Race(UPDATE, model.name, model.width, "tokens", (*own, absent))
@@ -47,9 +46,7 @@ def _ours(made: training.Training, devices: int) -> Side:
     go, seconds = training.placed(made, devices)
     what = f"the batch spread over {devices} device{'s' * (devices > 1)}"
     note = f"{made.parameters:,} parameters"
-    return Side(
-        name(devices), what, made.tokens, timed(go), seconds, made.operations, note=note
-    )
+    return Side(name(devices), what, made.tokens, timed(go), seconds, made.operations, note=note)
 
 
 def _generated(made: training.Training, devices: int, updates: int) -> Side:

@@ -144,17 +144,15 @@ def placed(
             lambda s, context: (program.update(s, run, split(context))[0], None), state, contexts
         )
 
-    if pools:
-        given = ()
+    def many(state: TrainState, run: Run) -> TrainState:
+        return jax.lax.scan(lambda s, x: one_pool(run, s, x), state, length=pools)[0]
 
-        def step(state: TrainState, run: Run) -> TrainState:
-            return jax.lax.scan(lambda s, x: one_pool(run, s, x), state, length=pools)[0]
-    else:
-        given = (jax.device_put(random_context(training.model, training.interface), rows),)
+    def one(state: TrainState, run: Run, context: Context) -> TrainState:
+        return program.update(state, run, context)[0]
 
-        def step(state: TrainState, run: Run, context: Context) -> TrainState:
-            return program.update(state, run, context)[0]
-
+    step = many if pools else one
+    random = random_context(training.model, training.interface)
+    given = () if pools else (jax.device_put(random, rows),)
     # A copy, for its buffers are given away.
     box = [jax.device_put(jax.tree.map(jnp.copy, training.state), whole)]
     made, seconds = compiled(step, box[0], shared, *given, donate_argnums=0, out_shardings=whole)

@@ -21,6 +21,7 @@ def serve(calls: dict[str, Call]) -> None:
     that nothing but answers is on the line."""
     line = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    sys.stdout.reconfigure(line_buffering=True)  # in order with what is complained
     for text in sys.stdin:
         request = json.loads(text)
         try:
