@@ -81,7 +81,7 @@ def _speeds(cells: Cells) -> list[Panel]:
 
 def _train(cells: Cells, peak: float) -> list[Panel]:
     """Tokens a second, and the share of the machine's peak, model by model."""
-    both = [
+    both: list[dict[str, Any]] = [
         cell | {"who": f"{cell['who']}, contexts generated"}
         if "generated" in cell["work"]
         else cell
@@ -91,7 +91,7 @@ def _train(cells: Cells, peak: float) -> list[Panel]:
     for who in dict.fromkeys(cell["who"] for cell in both):
         line = [cell for cell in both if cell["who"] == who]
         speed.add_trace(_line(who, line, style[who], "setting"))
-        parts = [
+        parts: Cells = [
             cell | {"rate": 100 * cell["operations"] / cell["median"] / peak,
                     "amount": 100 * cell["operations"] / peak}
             for cell in line if cell["operations"]

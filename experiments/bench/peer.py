@@ -48,6 +48,7 @@ class Peer:
                 env=kept,
             )
         except OSError as error:
+            self.complaints.close()
             raise PeerError(f"{name} does not start: {error}") from None
 
     def __enter__(self) -> Peer:

@@ -138,7 +138,7 @@ SIZES = {
     ),
     "toy": Sizes(
         repeats=2,
-        starts=1,
+        starts=0,
         again=False,
         matrix=128,
         copy=2**12,
@@ -161,7 +161,7 @@ SIZES = {
         scale_levels=(16, 32),
         scale_lengths=(16, 32),
         scale_demos=(1,),
-        scale_widths=(8, 16),
+        scale_widths=(16,),
         scale_devices=(2,),
         scale_model=Model(16, 1, 2, 16, 4),
     ),

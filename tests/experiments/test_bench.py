@@ -74,7 +74,7 @@ def test_the_machine_is_measured(found):
 
 
 def test_scale_fits_a_slope_where_there_are_two_points(found):
-    assert set(found["parts"]["scale"]["slopes"]) == {"levels admitted", "context length", "width"}
+    assert set(found["parts"]["scale"]["slopes"]) == {"levels admitted", "context length"}
 
 
 def test_targets_are_told_with_what_was_measured(found):

@@ -70,7 +70,7 @@ def test_what_cannot_be_installed_is_told_and_the_rest_goes_on(broken, program, 
 
 def test_an_environment_with_other_pins_is_made_anew(broken, tmp_path):
     peers = broken(
-        'mkdir -p "$3/bin"; printf "#!/bin/sh\\necho $0 >> %s" "' + str(tmp_path / "calls")
+        'mkdir -p "$3/bin"; printf "#!/bin/sh\\necho \\$0 >> %s" "' + str(tmp_path / "calls")
         + '" > "$3/bin/python"; chmod +x "$3/bin/python"'
     )  # fmt: skip
     peers.install(lambda _: None)

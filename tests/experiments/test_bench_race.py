@@ -173,6 +173,13 @@ def test_a_run_says_where_its_time_went(smoke):
     assert all(seconds > 0 for seconds in phases.values())
 
 
+def test_the_first_update_is_heard_and_the_job_ended(smoke, smoke_arguments, shared, tmp_path):
+    """The words of the shared run, whose programs are in its cache."""
+    taken = job.first_update(smoke_arguments[1:], shared / "cache", tmp_path / "run")
+    assert 0 < taken < 300
+    assert not (tmp_path / "run" / "results.json").exists()
+
+
 def test_a_job_that_fails_is_told(tmp_path):
     with pytest.raises(job.JobError, match=r"it ended with code 2: levelburst: unknown preset"):
         job.first_update(("--preset", "smokee"), tmp_path, tmp_path / "run")

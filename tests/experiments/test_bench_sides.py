@@ -68,19 +68,20 @@ def test_plain_cache_and_recomputation_give_our_logits():
     told = decode._told(sizes, FACE, 35)
     first = jax.tree.map(lambda x: x[0], told)
 
-    def logits(actor):
-        """Of three steps."""
+    @jax.jit
+    def steps(actor):
+        """Logits of three steps."""
         memory, found = actor.grow(actor.read(shown, lengths), 3), []
         for time in range(3):
             token = jax.tree.map(lambda x, t=time: x[t], told)
             value, memory = actor.logits(memory, token, jnp.int32(time))
             found.append(value)
-        return np.stack(found)
+        return jnp.stack(found)
 
-    ours = logits(ModelActor(parameters, graph))
-    assert np.abs(ours).max() > 0.1 and first.action.shape == (2, 2)
-    np.testing.assert_allclose(logits(Plain(parameters, graph, 35)), ours, atol=2e-5)
-    np.testing.assert_allclose(logits(Naive(parameters, graph, 35)), ours, atol=2e-5)
+    ours = steps(ModelActor(parameters, graph))
+    assert jnp.abs(ours).max() > 0.1 and first.action.shape == (2, 2)
+    np.testing.assert_allclose(steps(Plain(parameters, graph, 35)), ours, atol=2e-5)
+    np.testing.assert_allclose(steps(Naive(parameters, graph, 35)), ours, atol=2e-5)
 
 
 def test_a_rollout_grows_its_cache_past_a_segment():
