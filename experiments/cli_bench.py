@@ -93,16 +93,14 @@ def run(
     from experiments.bench.table import text
     from experiments.folder import RunFolder
 
-    found = measure(config.parts or tuple(PARTS), sizes, peers, _say)
     line = " ".join(["levelburst bench", *map(shlex.quote, arguments)])
     settings = {"command": "bench", "command_line": line, **dataclasses.asdict(config)}
-    found = {"config": settings, "sizes": dataclasses.asdict(sizes), **found}
-    folder = RunFolder(path)
-    for name in OUTPUT:
-        (path / name).unlink(missing_ok=True)
-    target = folder.write("bench.json", found)
-    page = write_page(folder.read("bench.json"), path / "bench.html")
-    print(f"\n{text(found)}\n\npage    {page}\nresults {target}")
+    head = {"config": settings, "sizes": dataclasses.asdict(sizes)}
+    folder, found = RunFolder(path), {}
+    for found in measure(config.parts or tuple(PARTS), sizes, peers, _say):
+        folder.write("bench.json", {**head, **found})  # after each part: an end by Ctrl-C keeps it
+        write_page(folder.read("bench.json"), path / "bench.html")
+    print(f"\n{text(found)}\n\npage    {path / OUTPUT[1]}\nresults {path / OUTPUT[0]}")
     return 1 if any(part["reason"] for part in found["parts"].values()) else 0
 
 

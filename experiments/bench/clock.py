@@ -48,7 +48,7 @@ class Side:
 
 @dataclasses.dataclass(frozen=True)
 class Race:
-    """Sides that do the same work; ours first.
+    """Sides that take turns; ours first.
 
     Attributes:
         work: what is done.
@@ -56,6 +56,7 @@ class Race:
         size: the same as a number, for the plot.
         unit: of the amounts.
         sides: who does it.
+        alike: whether they do the same work, so that a ratio means something.
     """
 
     work: str
@@ -63,6 +64,7 @@ class Race:
     size: float
     unit: str
     sides: tuple[Side, ...]
+    alike: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +131,7 @@ def race(part: str, given: Race, repeats: int) -> list[Cell]:
                 continue
             if turn:
                 seconds[index].append(taken)
-    first = seconds.get(0, [])
+    first = seconds.get(0, []) if given.alike else []
     return [
         cell(part, given, side, seconds.get(i, []), first if i else [], reasons[i])
         for i, side in enumerate(given.sides)
@@ -144,7 +146,7 @@ def cell(
         field.name: getattr(origin, field.name)
         for origin in (given, side)
         for field in dataclasses.fields(origin)
-        if field.name not in ("sides", "run", "reason")
+        if field.name not in ("sides", "alike", "run", "reason")
     }
     found = Cell(part=part, ours=side.ours, reason=reason, **shared)
     if not seconds:

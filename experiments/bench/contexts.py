@@ -70,6 +70,7 @@ def races(sizes: Sizes, peers: Peers) -> Iterator[Race]:
             Side(f"{OURS}, {BARE}", "on a batch that is there already; one device",
                  valid, timed(lambda: bare(state, run, first)), baring),
         ),
+        alike=False,
     )  # fmt: skip
     for family, env in suite.train.items():
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from experiments.bench import scale
@@ -20,8 +20,8 @@ SCHEMA = 1
 
 def run(
     parts: Sequence[str], sizes: Sizes, peers: Peers, say: Callable[[str], None]
-) -> dict[str, Any]:
-    """Runs the parts; returns what ``bench.json`` holds but for the config.
+) -> Iterator[dict[str, Any]]:
+    """Runs the parts; gives what ``bench.json`` holds, but for the config, after each of them.
 
     A part that breaks down is told with its reason, and the others go on.
     """
@@ -44,12 +44,12 @@ def run(
         }
         if part == "scale":
             found[part]["slopes"] = scale.slopes(cells)
-    return {
-        "schema": SCHEMA,
-        "machine": machine,
-        "parts": found,
-        "targets": [dataclasses.asdict(target) for target in judge(everything, sizes)],
-    }
+        yield {
+            "schema": SCHEMA,
+            "machine": machine,
+            "parts": found,
+            "targets": [dataclasses.asdict(target) for target in judge(everything, sizes)],
+        }
 
 
 def _part(
