@@ -12,6 +12,7 @@ from experiments.figures import plain
 
 ACCENT = "#0072B2"  # ours; the others of Okabe and Ito's colours are the rivals'
 RIVALS = ("#D55E00", "#E69F00", "#009E73", "#CC79A7", "#8c8c8c")
+OTHERS = ("#56B4E9", "#7fa6bf", "#a5c8dd")  # other ways of ours
 MARKERS = ("square", "diamond", "triangle-up", "cross", "x")
 PHASES = ("start", "import", "compile", "generate", "train", "evaluate", "save", "report")
 PHASE_COLOURS = (
@@ -48,8 +49,9 @@ def looks(cells: Cells) -> dict[str, dict[str, Any]]:
         if who in found:
             continue
         if cell["ours"]:
-            first = not any(look["ours"] for look in found.values())
-            colour, symbol = (ACCENT, "circle") if first else ("#56B4E9", "circle-open")
+            count = sum(look["ours"] for look in found.values())
+            first = not count
+            colour, symbol = (ACCENT, "circle") if first else (OTHERS[count % 3], "circle-open")
             found[who] = {"colour": colour, "symbol": symbol, "width": 3.2 if first else 1.8,
                           "ours": True}  # fmt: skip
         else:
@@ -81,15 +83,9 @@ def _speeds(cells: Cells) -> list[Panel]:
 
 def _train(cells: Cells, peak: float) -> list[Panel]:
     """Tokens a second, and the share of the machine's peak, model by model."""
-    both: list[dict[str, Any]] = [
-        cell | {"who": f"{cell['who']}, contexts generated"}
-        if "generated" in cell["work"]
-        else cell
-        for cell in cells
-    ]
-    style, speed, share = looks(both), go.Figure(), go.Figure()
-    for who in dict.fromkeys(cell["who"] for cell in both):
-        line = [cell for cell in both if cell["who"] == who]
+    style, speed, share = looks(cells), go.Figure(), go.Figure()
+    for who in dict.fromkeys(cell["who"] for cell in cells):
+        line = [cell for cell in cells if cell["who"] == who]
         speed.add_trace(_line(who, line, style[who], "setting"))
         parts: Cells = [
             cell | {"rate": 100 * cell["operations"] / cell["median"] / peak,
@@ -102,8 +98,8 @@ def _train(cells: Cells, peak: float) -> list[Panel]:
     for figure in (speed, share):
         figure.update_xaxes(type="category")
     return [
-        _panel("Tokens a second", speed, both),
-        _panel("Share of the measured peak", share, both),
+        _panel("Tokens a second", speed, cells),
+        _panel("Share of the measured peak", share, cells),
     ]
 
 

@@ -115,7 +115,7 @@ SIZES = {
         levels=1024,
         preset="quick",
         admitted=2048,
-        updates=8,
+        updates=4,
         models=(
             Model(64, 2, 2, 256, 64),
             Model(128, 4, 2, 256, 32),

@@ -1,7 +1,8 @@
 """Part ``train``: an update of the transformer, against PyTorch eager with fused attention.
 
-Both have the same model, batch shape, loss, clipping and decoupled Adam, in float32. One go is one
-update, its new parameters in memory.
+Both have the same model, batch shape, loss, clipping and decoupled Adam, in float32. One go ends
+with the new parameters in memory. Ours makes several updates in one compiled scan, as its training
+does; PyTorch makes one after the other, as people write it.
 """
 
 from __future__ import annotations
@@ -16,44 +17,40 @@ from experiments.bench.peer import Peer, PeerError, Peers
 from experiments.bench.sizes import Model, Sizes
 
 UPDATE = "update"
-GENERATED = "update, contexts generated"
 
 
 def races(sizes: Sizes, peers: Peers) -> Iterator[Race]:
-    """Every model: the update alone, then with generation."""
+    """Every model: ours as it trains, in other ways, and PyTorch."""
     count = len(jax.devices())
     for model in sizes.models:
         made = training.make(model, sizes.families)
-        own = [_ours(made, devices) for devices in sorted({1, count}, reverse=True)]
-        note = f"{made.parameters:,} parameters"
+        several = sizes.updates
+        own = [_ours(made, OURS, count, several)]
+        if count > 1:
+            own.append(_ours(made, f"{OURS}, 1 device", 1, several))
+        own.append(_ours(made, f"{OURS}, one update a call", count, 1))
+        own.append(_ours(made, f"{OURS}, contexts generated", count, several, generated=True))
         try:
             with peers.open("torch_train") as peer:
                 yield Race(UPDATE, model.name, model.width, "tokens", (*own, _torch(peer, made)))
         except PeerError as error:
-            absent = Side("PyTorch", "", made.tokens, None, reason=first_line(error), note=note)
+            absent = Side("PyTorch", "", made.tokens, None, reason=first_line(error))
             yield Race(UPDATE, model.name, model.width, "tokens", (*own, absent))
-        yield Race(
-            GENERATED, model.name, model.width, "tokens", (_generated(made, count, sizes.updates),)
-        )
 
 
-def name(devices: int) -> str:
-    """Our side, which is spread over all devices unless it says otherwise."""
-    return OURS if devices == len(jax.devices()) else f"{OURS}, {devices} device"
-
-
-def _ours(made: training.Training, devices: int) -> Side:
-    go, seconds = training.placed(made, devices)
-    what = f"the batch spread over {devices} device{'s' * (devices > 1)}"
-    note = f"{made.parameters:,} parameters"
-    return Side(name(devices), what, made.tokens, timed(go), seconds, made.operations, note=note)
-
-
-def _generated(made: training.Training, devices: int, updates: int) -> Side:
-    go, seconds = training.placed(made, devices, updates)
-    what = f"{updates} fused updates a go; levels generated, solved and played in the same program"
+def _ours(
+    made: training.Training, who: str, devices: int, updates: int, *, generated: bool = False
+) -> Side:
+    go, seconds = training.placed(made, devices, updates, generated=generated)
+    what = (
+        f"{updates} update{'s in one compiled scan' * (updates > 1)}, the batch spread over "
+        f"{devices} device{'s' * (devices > 1)}"
+    )
+    if generated:
+        what += "; levels drawn, solved by the oracle, played and arranged in the same program"
     operations = made.operations * updates
-    return Side(OURS, what, made.tokens * updates, timed(go), seconds, operations)
+    note = f"{made.parameters:,} parameters"
+    return Side(who, what, made.tokens * updates, timed(go), seconds, operations, note=note)
 
 
 def _torch(peer: Peer, made: training.Training) -> Side:

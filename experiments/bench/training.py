@@ -120,39 +120,46 @@ def random_context(model: Model, face: dict[str, int], seed: int = 0) -> Context
 
 
 def placed(
-    training: Training, devices: int, pools: int = 0
+    training: Training, devices: int, updates: int = 1, *, generated: bool = False
 ) -> tuple[Callable[[], TrainState], float]:
     """A function that goes on training, and the seconds of its compilation.
 
     Args:
         training: the model.
         devices: over which the batch is spread; parameters are on each of them.
-        pools: 0 for one update on a batch that is there already; else as many pools, whose levels
-            are generated, solved and played within the compiled program.
+        updates: in one compiled program, a scan if they are several.
+        generated: whether the levels are drawn, solved and played in that program; else there is
+            a batch for each update already.
     """
     rows = spread(devices)
     whole = NamedSharding(rows.mesh, PartitionSpec())
-    shared = jax.device_put(training.run, whole)
     program = training.program
-
-    def split(context: Context) -> Context:
-        return jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, rows), context)
-
-    def one_pool(run: Run, state: TrainState, _: Any) -> tuple[TrainState, None]:
-        contexts = program.contexts(jax.random.fold_in(state.key, state.step), run)
-        return jax.lax.scan(
-            lambda s, context: (program.update(s, run, split(context))[0], None), state, contexts
-        )
-
-    def many(state: TrainState, run: Run) -> TrainState:
-        return jax.lax.scan(lambda s, x: one_pool(run, s, x), state, length=pools)[0]
 
     def one(state: TrainState, run: Run, context: Context) -> TrainState:
         return program.update(state, run, context)[0]
 
-    step = many if pools else one
-    random = random_context(training.model, training.interface)
-    given = () if pools else (jax.device_put(random, rows),)
+    def many(state: TrainState, run: Run, contexts: Context) -> TrainState:
+        return jax.lax.scan(lambda s, c: (one(s, run, c), None), state, contexts)[0]
+
+    def fresh(state: TrainState, run: Run) -> TrainState:
+        def pool(state: TrainState, _: Any) -> tuple[TrainState, None]:
+            contexts = program.contexts(jax.random.fold_in(state.key, state.step), run)
+            batch = jax.tree.map(lambda x: x[0], contexts)
+            spread_out = jax.tree.map(lambda x: jax.lax.with_sharding_constraint(x, rows), batch)
+            return one(state, run, spread_out), None
+
+        return jax.lax.scan(pool, state, length=updates)[0]
+
+    batches = [random_context(training.model, training.interface, i) for i in range(updates)]
+    if generated:
+        step, given = fresh, ()
+    elif updates == 1:
+        step, given = one, (jax.device_put(batches[0], rows),)
+    else:
+        stacked = jax.tree.map(lambda *x: jnp.stack(x), *batches)
+        second = NamedSharding(rows.mesh, PartitionSpec(None, *rows.spec))
+        step, given = many, (jax.device_put(stacked, second),)
+    shared = jax.device_put(training.run, whole)
     # A copy, for its buffers are given away.
     box = [jax.device_put(jax.tree.map(jnp.copy, training.state), whole)]
     made, seconds = compiled(step, box[0], shared, *given, donate_argnums=0, out_shardings=whole)

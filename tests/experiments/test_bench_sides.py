@@ -117,8 +117,7 @@ def test_two_devices_train_as_one(made):
     before = jax.tree.leaves(made.state.parameters)
     results = []
     for devices in (1, 2):
-        go, _ = training.placed(made, devices)
-        go()
+        go, _ = training.placed(made, devices, 2)
         results.append(jax.tree.leaves(go().parameters))
     assert max(float(abs(a - b).max()) for a, b in zip(before, results[0])) > 1e-5
     for one, two in zip(*results):
