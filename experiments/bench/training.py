@@ -150,12 +150,13 @@ def placed(
 
         return jax.lax.scan(pool, state, length=updates)[0]
 
-    batches = [random_context(training.model, training.interface, i) for i in range(updates)]
     if generated:
         step, given = fresh, ()
     elif updates == 1:
-        step, given = one, (jax.device_put(batches[0], rows),)
+        batch = random_context(training.model, training.interface)
+        step, given = one, (jax.device_put(batch, rows),)
     else:
+        batches = [random_context(training.model, training.interface, i) for i in range(updates)]
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *batches)
         second = NamedSharding(rows.mesh, PartitionSpec(None, *rows.spec))
         step, given = many, (jax.device_put(stacked, second),)
