@@ -52,8 +52,8 @@ def broken(tmp_path, monkeypatch):
     [
         ("echo 'No module named venv' >&2; exit 1", "python -m venv failed: No module named venv"),
         (
-            'mkdir -p "$3/bin"; printf "#!/bin/sh\\necho ERROR: No matching wheel >&2\\necho a newer pip >&2\\nexit 1" '
-            '> "$3/bin/python"; chmod +x "$3/bin/python"',
+            'mkdir -p "$3/bin"; printf "#!/bin/sh\\necho ERROR: No matching wheel >&2\\n'
+            'echo a newer pip >&2\\nexit 1" > "$3/bin/python"; chmod +x "$3/bin/python"',
             "failed: ERROR: No matching wheel",
         ),
     ],
