@@ -5,6 +5,7 @@ Arrays are laid out [batch, head, time, depth].
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax
@@ -70,7 +71,8 @@ def _splash(
         ),
         interpret=interpret,
     )
-    return jax.vmap(run)(query, key, value)[:, :, :length]
+    output: jax.Array = jax.vmap(run)(query, key, value)  # pyright: ignore[reportAssignmentType]
+    return output[:, :, :length]
 
 
 @jax.custom_vjp
@@ -100,16 +102,17 @@ def _forward(query: jax.Array, key: jax.Array, value: jax.Array) -> tuple[jax.Ar
 def _backward(residual: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     query, key, value, output, kept = residual
     inner = (gradient * output).sum(axis=-1, keepdims=True, dtype=jnp.float32)
-    queries, keys, values = [], 0, 0
+    queries, keys, values = [], [], []
     for (first, last), (raised, share) in zip(_edges(query.shape[2]), kept):
         rest = ((0, 0), (0, 0), (0, query.shape[2] - last), (0, 0))
         back = (gradient[:, :, first:last] * share).astype(query.dtype)
-        values += jnp.pad(jnp.einsum("bhqk,bhqd->bhkd", raised, back), rest)
+        values.append(jnp.pad(jnp.einsum("bhqk,bhqd->bhkd", raised, back), rest))
         scores = jnp.einsum("bhqd,bhkd->bhqk", back, value[:, :, :last])
         scores = raised * (scores - inner[:, :, first:last] * share).astype(query.dtype)
         queries.append(jnp.einsum("bhqk,bhkd->bhqd", scores, key[:, :, :last]))
-        keys += jnp.pad(jnp.einsum("bhqk,bhqd->bhkd", scores, query[:, :, first:last]), rest)
-    return jnp.concatenate(queries, axis=2), keys, values
+        keys.append(jnp.pad(jnp.einsum("bhqk,bhqd->bhkd", scores, query[:, :, first:last]), rest))
+    together = (functools.reduce(jnp.add, parts) for parts in (keys, values))
+    return jnp.concatenate(queries, axis=2), *together
 
 
 _in_blocks.defvjp(_forward, _backward)

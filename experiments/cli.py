@@ -1,4 +1,4 @@
-"""The command line: ``levelburst compare | evaluate | envs | report | resume | roofline``.
+"""The command line: ``levelburst COMMAND``.
 
 Arguments are checked before JAX is imported. Wrong input: exit code 2 and one line.
 """
@@ -40,6 +40,8 @@ USAGE = """usage: levelburst COMMAND [OPTIONS]
   envs show NAME  draw a level in the terminal (--level 7), or its film (--gif FILE)
   envs check NAME run the contract over a family of your own: what is broken, and how to mend it
   roofline        predict what limits an update on an accelerator, its speed, memory and cost
+  bench           measure this project and its rivals in one run; --peers installs the rivals
+                  parts: simulate, contexts, train, decode, compare, scale
 
 Every command explains itself with --help."""
 
@@ -92,6 +94,7 @@ def run(arguments: list[str]) -> int:
         "report": _report,
         "envs": _envs,
         "roofline": _roofline,
+        "bench": _bench,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
@@ -147,11 +150,12 @@ def _compare(arguments: list[str]) -> int:
         if own.process == 0:
             told = f"levelburst compare, preset {config.preset}: {COST[config.preset]}"
             print(f"{told}; run folder {path}")
+        progress = _progress(config)
         if _prepare_jax(config) == "cpu":
             refuse_on_cpu(config)
-        folder, suite, sets = create(config, path, arguments, _progress(config))
+        folder, suite, sets = create(config, path, arguments, progress)
         try:
-            return _run(config, folder, suite, sets)
+            return _run(config, folder, progress, suite, sets)
         except ConfigError:  # a mistake that only drawing the levels shows
             if own.process == 0:
                 folder.discard()
@@ -167,8 +171,9 @@ def _resume(arguments: list[str]) -> int:
 
     with joined(config, stored(config)) as own:
         config = dataclasses.replace(config, processes=own.processes, process=own.process)
+        progress = _progress(config)
         _prepare_jax(config)
-        return _run(config, folder)
+        return _run(config, folder, progress)
 
 
 def _elsewhere(config: CompareConfig, given: ResumeConfig) -> CompareConfig:
@@ -182,12 +187,14 @@ def _elsewhere(config: CompareConfig, given: ResumeConfig) -> CompareConfig:
     return dataclasses.replace(config, **changes)
 
 
-def _run(config: CompareConfig, folder: Any, *made: Any) -> int:
+def _run(config: CompareConfig, folder: Any, progress: Any, *made: Any) -> int:
     """Trains and tests; ``made`` is what of a Comparison is there already."""
     from experiments import compare
 
+    progress.phases.watch()
+    progress.phases.enter("generate")
     try:
-        found = compare.run(compare.Comparison(config, folder, _progress(config), *made))
+        found = compare.run(compare.Comparison(config, folder, progress, *made))
     except KeyboardInterrupt:
         if config.process > 0:
             return 130
@@ -204,10 +211,12 @@ def _run(config: CompareConfig, folder: Any, *made: Any) -> int:
 
 
 def _progress(config: CompareConfig) -> Any:
-    """The progress of process 0; the others keep quiet."""
+    """The progress of process 0; the others keep quiet. Its clock begins with the imports."""
     from experiments.progress import Progress
 
-    return Progress(silent=config.process > 0)
+    progress = Progress(silent=config.process > 0)
+    progress.phases.enter("import")
+    return progress
 
 
 def _conclude(path: Path, found: dict[str, Any]) -> None:
@@ -282,6 +291,12 @@ def _roofline(arguments: list[str]) -> int:
     from experiments import cli_roofline
 
     return cli_roofline.run(arguments, _parse, _quiet_jax)
+
+
+def _bench(arguments: list[str]) -> int:
+    from experiments import cli_bench
+
+    return cli_bench.run(arguments, _parse, _fresh, _cores)
 
 
 def _positional(arguments: list[str]) -> list[str]:

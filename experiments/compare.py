@@ -170,7 +170,7 @@ class Comparison:
 def run(job: Comparison) -> dict[str, Any]:
     """Runs what is not finished yet, and writes ``results.json``; returns what it holds. Of
     several processes, all train and the first one writes; the others return nothing."""
-    config, folder, progress = job.config, job.folder, job.progress
+    config, progress = job.config, job.progress
     started, machine = time.perf_counter(), environment(jax.devices())
     todo = job.unfinished(job.cells)
     with progress.task("training", len(todo) * config.updates, "updates") as bar:
@@ -181,7 +181,9 @@ def run(job: Comparison) -> dict[str, Any]:
     _read(job, progress)
     whole = len(todo) == len(job.cells)
     seconds = round(time.perf_counter() - started, 1) if whole else None  # unknown if resumed
-    return _finish(job, machine | {"seconds": seconds}) if processes.leader() else {}
+    if not processes.leader():
+        return {}
+    return _finish(job, machine | {"seconds": seconds, "phases": progress.phases.report()})
 
 
 def _train_wave(
@@ -194,20 +196,26 @@ def _train_wave(
     """Trains and tests a wave; a short one is filled up with its last cell, reported once."""
     config, folder = job.config, job.folder
     padded = wave + [wave[-1]] * (job.wave - len(wave))
+    phases = job.progress.phases
+    phases.enter("generate")
     states = job.stack([job._initial(seed)[1] for _, seed in padded])
     runs = job.stack([job._run(cell) for cell in padded])
     chunks = config.updates // config.report_every
     every = chunks // config.curve if config.curve else 0
     pending, lines, clock = None, [], time.perf_counter()
+    phases.enter("train")
     for chunk in range(1, chunks + 1):
         states, metrics = trainer(states, runs)
         if pending is not None:  # read while the next chunk runs
             clock = _hear(wave, pending, config, lines, clock, bar)
         pending = (chunk * config.report_every, metrics)
         if every and chunk % every == 0 and chunk < chunks:
+            phases.enter("evaluate")
             for cell, result in zip(wave, job.test(tester, padded, states.parameters)):
                 lines += _curve(job, cell, chunk * config.report_every, result)
+            phases.enter("train")
     _hear(wave, pending, config, lines, clock, bar)
+    phases.enter("evaluate")
     tested = job.test(tester, padded, states.parameters)
     parameters = parallel.unstack(parallel.fetch(states.parameters))
     if every:
@@ -215,6 +223,7 @@ def _train_wave(
             lines += _curve(job, cell, config.updates, result)
     if not processes.leader():
         return
+    phases.enter("save")
     with uninterrupted():  # a wave is finished whole, and orbax writes in threads of its own
         folder.log(lines)
         for cell, own, result in zip(wave, parameters, tested):
@@ -277,6 +286,7 @@ def _read(job: Comparison, progress: Progress) -> None:
     todo = job.unfinished(cells)
     if not todo:
         return
+    progress.phases.enter("evaluate")
     progress.say(f"reading the context back: {', '.join(config.readers)}")
     actions = job.suite.interface.actions
     tester = job.tester(lambda reader: ReaderActor(reader, actions))

@@ -39,6 +39,8 @@ def create(
     from experiments import suite as suite_lib
     from experiments.experts import equip
 
+    progress.phases.watch()
+    progress.phases.enter("generate")
     # Building and drawing may still find a mistake; nothing is touched before.
     with tempfile.TemporaryDirectory() as spare:
         experts = Path(spare) / "experts"

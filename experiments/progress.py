@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from experiments.phases import Phases
+
 
 class Bar:
     """A count on its way to a total."""
@@ -44,10 +46,15 @@ class Bar:
 
 
 class Progress:
-    """Progress on standard error, so that standard output holds results only."""
+    """Progress on standard error, so that standard output holds results only.
+
+    Attributes:
+        phases: where the time goes.
+    """
 
     def __init__(self, *, silent: bool = False):
         self.console = Console(stderr=True, quiet=silent)
+        self.phases = Phases()
 
     def say(self, line: str) -> None:
         """One line."""

@@ -35,7 +35,9 @@ def heavy(tmp_path, environment):
     return ask
 
 
-@pytest.mark.parametrize("command", ["compare", "resume", "evaluate", "report", "envs", "roofline"])
+@pytest.mark.parametrize(
+    "command", ["compare", "resume", "evaluate", "report", "envs", "roofline", "bench"]
+)
 def test_help_is_light(heavy, command):
     code, out, found = heavy(f"{command} --help")
     assert (code, found) == (0, [])
@@ -46,7 +48,15 @@ def test_help_is_light(heavy, command):
 def test_usage_is_light_and_names_every_command(heavy, words):
     code, out, found = heavy(words)
     assert (code, found) == (0 if words else 2, [])
-    for command in ("compare", "resume RUN", "evaluate RUN", "report RUN", "envs", "roofline"):
+    for command in (
+        "compare",
+        "resume RUN",
+        "evaluate RUN",
+        "report RUN",
+        "envs",
+        "roofline",
+        "bench",
+    ):
         assert f"\n  {command} " in out
 
 
@@ -65,6 +75,8 @@ def test_usage_is_light_and_names_every_command(heavy, words):
         "envs --families dark-rom",
         "roofline --device h10",
         "roofline --model 5",
+        "bench simulat",
+        "bench --out file",
     ],
 )
 def test_a_mistake_is_found_without_jax(heavy, tmp_path, words):
