@@ -1,4 +1,4 @@
-"""The command line: ``levelburst compare | evaluate | envs | report | resume``.
+"""The command line: ``levelburst compare | evaluate | envs | report | resume | sweep``.
 
 Arguments are checked before JAX is imported. Wrong input: exit code 2 and one line.
 """
@@ -38,6 +38,8 @@ USAGE = """usage: levelburst COMMAND [OPTIONS]
   resume RUN      go on with a comparison that was cut short, cell by cell
   evaluate RUN    test the checkpoints of a run again
   report RUN      write report.html and figure.svg again
+  sweep SPEC      run comparisons over a grid or a search of settings that a TOML file names, side
+                  by side on Ray, here or on a cluster; --dry-run lists them
   envs            list the families: sizes, spaces, levels, oracle; --gallery writes a page of them
                   with pictures and the oracle playing
   envs show NAME  draw a level in the terminal (--level 7), or its film (--gif FILE)
@@ -79,6 +81,7 @@ def run(arguments: list[str]) -> int:
         "resume": _resume,
         "evaluate": _evaluate,
         "report": _report,
+        "sweep": _sweep,
         "envs": _envs,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -267,6 +270,12 @@ def _envs(arguments: list[str]) -> int:
     from experiments import cli_envs
 
     return cli_envs.run(arguments, _parse, _quiet_jax)
+
+
+def _sweep(arguments: list[str]) -> int:
+    from experiments import cli_sweep
+
+    return cli_sweep.run(arguments, _parse, _cores())
 
 
 def _positional(arguments: list[str]) -> list[str]:

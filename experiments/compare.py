@@ -32,6 +32,8 @@ from icl.evaluate import EvaluateConfig, evaluate
 from icl.train import Numbers, Program, Run, TrainConfig, TrainState, initial
 
 Cell = tuple[str, int]  # an arm's name and a seed
+Listener = Callable[[list[dict[str, Any]]], None]
+"""Hears of each test on the way: lines of kind ``evaluation``, as in metrics.jsonl, of a wave."""
 EXPERTS = "experts"  # their place in a run's folder
 
 
@@ -148,7 +150,9 @@ class Comparison:
                 yield alike[first : first + self.wave]
 
 
-def run(config: CompareConfig, folder: RunFolder, progress: Progress) -> dict[str, Any]:
+def run(
+    config: CompareConfig, folder: RunFolder, progress: Progress, listen: Listener | None = None
+) -> dict[str, Any]:
     """Runs what is not finished yet, and writes ``results.json``; returns what it holds."""
     job = Comparison(config, folder, progress)
     started, machine = time.perf_counter(), environment(jax.devices())
@@ -157,7 +161,7 @@ def run(config: CompareConfig, folder: RunFolder, progress: Progress) -> dict[st
         trainer, tester = job.trainer(), job.tester(job.model)
         for wave in job.waves(todo):
             bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
-            _train_wave(job, wave, trainer, tester, bar)
+            _train_wave(job, wave, trainer, tester, bar, listen or (lambda lines: None))
     _read(job, progress)
     whole = len(todo) == len(job.cells)
     seconds = round(time.perf_counter() - started, 1) if whole else None  # unknown if resumed
@@ -170,6 +174,7 @@ def _train_wave(
     trainer: Callable[..., Any],
     tester: Callable[..., Any],
     bar: Any,
+    listen: Listener,
 ) -> None:
     """Trains and tests a wave; a short one is filled up with its last cell, reported once."""
     config, folder = job.config, job.folder
@@ -185,19 +190,26 @@ def _train_wave(
             clock = _hear(wave, pending, config, lines, clock, bar)
         pending = (chunk * config.report_every, metrics)
         if every and chunk % every == 0 and chunk < chunks:
+            tests = []
             for cell, result in zip(wave, job.test(tester, padded, states.parameters)):
-                lines += _curve(job, cell, chunk * config.report_every, result)
+                tests += _curve(job, cell, chunk * config.report_every, result)
+            lines += tests
+            listen(tests)
     _hear(wave, pending, config, lines, clock, bar)
     tested = job.test(tester, padded, states.parameters)
     parameters = parallel.unstack(jax.device_get(states.parameters))
+    tests = []
     if every:
         for cell, result in zip(wave, tested):
-            lines += _curve(job, cell, config.updates, result)
+            tests += _curve(job, cell, config.updates, result)
+    lines += tests
     with uninterrupted():  # a wave is finished whole, and orbax writes in threads of its own
         folder.log(lines)
         for cell, own, result in zip(wave, parameters, tested):
             checkpoint.save(folder.checkpoint(*cell), own)
             folder.write(f"cells/{folder.cell(*cell)}.json", job.rows(cell, result))
+    if tests:
+        listen(tests)  # once the wave is kept: whoever listens may end the process
 
 
 def _hear(
