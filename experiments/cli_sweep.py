@@ -7,15 +7,13 @@ import dataclasses
 import os
 import shlex
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from experiments import sweep_cluster, sweep_file
-from experiments.config import CompareConfig
 from experiments.errors import ConfigError
-from experiments.sweep_spec import Range, SweepSpec, flags, word, words
+from experiments.sweep_spec import Range, SweepSpec, word, words
 
 if TYPE_CHECKING:
     from experiments.sweep_folder import SweepFolder, Trial
@@ -114,7 +112,6 @@ def _run(given: SweepCommand, spec: SweepSpec, folder: SweepFolder, cores: int) 
         raise ConfigError(f"a sweep needs {error.name}: pip install 'levelburst[sweep]'") from None
     from experiments.sweep_report import write_sweep_report
 
-    started = time.perf_counter()
     trials = folder.load() or planned(spec)
     for trial in trials:
         if not trial.over:  # the process that would have said so may be gone
@@ -144,11 +141,11 @@ def _run(given: SweepCommand, spec: SweepSpec, folder: SweepFolder, cores: int) 
                 file=sys.stderr,
             )
             return 130
-    found = folder.gather(spec, trials, time.perf_counter() - started)
+    found = folder.gather(spec, trials)
     report = write_sweep_report(folder.path)
     print(table(spec, trials))
     if found["best"]:
-        print(f"\nbest    {found['best']}: {shlex.join(again_with(spec, trials, found['best']))}")
+        print(f"\nbest    {found['best']}: {shlex.join(found['command'])}")
     print(f"report  {report}\nresults {folder.path / 'results.json'}")
     failed = [trial for trial in trials if trial.status == "failed"]
     if failed:
@@ -179,13 +176,6 @@ def _quiet():
         warnings.simplefilter("ignore")
         logging.getLogger("ray").setLevel(logging.CRITICAL)
         yield
-
-
-def again_with(spec: SweepSpec, trials: list[Trial], name: str) -> list[str]:
-    """The command that runs one trial again."""
-    trial = next(trial for trial in trials if trial.name == name)
-    config: CompareConfig = spec.config(trial.settings)
-    return ["levelburst", "compare", *flags(config)]
 
 
 def plan(spec: SweepSpec) -> str:

@@ -76,9 +76,11 @@ def early_stopping(spec: SweepSpec, trials: list[Trial]) -> AsyncHyperBandSchedu
         time_attr="tests",
         metric="objective",
         mode=spec.objective.mode,
-        grace_period=max(1, math.ceil(asha.grace * tests)),
+        grace_period=min(max(1, math.ceil(asha.grace * tests)), tests - 1),
         reduction_factor=asha.reduction,
-        max_t=tests + 1,  # at its end ASHA stops a trial, which still has its results to write
+        # The last rung lies before the last test, after which nothing is left to be saved.
+        max_t=tests - 1,
+        stop_last_trials=False,
     )
     for trial in trials:
         if trial.over:

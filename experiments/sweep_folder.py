@@ -14,7 +14,7 @@ from typing import Any, Self
 
 from experiments.errors import ConfigError
 from experiments.folder import RunFolder
-from experiments.sweep_spec import SweepSpec
+from experiments.sweep_spec import SweepSpec, flags
 
 # How a sweep is run, not what it asks: a resumed one may change it.
 MANNER = ("retries", "concurrent", "cpus", "gpus", "tpus", "resources")
@@ -148,8 +148,9 @@ class SweepFolder(RunFolder):
                 end if math.isfinite(end) else None for end in (found.low, found.high)
             )
 
-    def gather(self, spec: SweepSpec, trials: list[Trial], seconds: float) -> dict[str, Any]:
-        """Writes results.json, the rows of all trials in one, and returns what it holds."""
+    def gather(self, spec: SweepSpec, trials: list[Trial]) -> dict[str, Any]:
+        """Writes results.json, the rows of all trials in one, and returns what it holds; its
+        ``seconds`` are those of all trials, which may have run side by side."""
         rows, machine = [], {}
         for trial in trials:
             run = self.runs / trial.name
@@ -168,9 +169,10 @@ class SweepFolder(RunFolder):
         results = {
             "schema": 1,
             "config": self.read("sweep.json"),
-            "environment": machine | {"seconds": round(seconds, 1)},
+            "environment": machine | {"seconds": round(sum(t.seconds for t in trials), 1)},
             "objective": dataclasses.asdict(spec.objective) | {"words": spec.objective.words},
             "best": chosen.name if chosen else None,
+            "command": again(spec, chosen) if chosen else [],
             "trials": [dataclasses.asdict(trial) for trial in trials],
             "rows": rows,
         }
@@ -199,6 +201,11 @@ def best(spec: SweepSpec, trials: list[Trial]) -> Trial | None:
     done = [trial for trial in trials if trial.status == "finished" and trial.objective is not None]
     sign = 1 if spec.objective.mode == "max" else -1
     return max(done, key=lambda trial: sign * (trial.objective or 0.0), default=None)
+
+
+def again(spec: SweepSpec, trial: Trial) -> list[str]:
+    """The words of the command that runs a trial again, by itself."""
+    return ["levelburst", "compare", *flags(spec.config(trial.settings))]
 
 
 def plain(spec: SweepSpec) -> dict[str, Any]:
