@@ -81,8 +81,8 @@ def run(arguments: list[str]) -> int:
         "resume": _resume,
         "evaluate": _evaluate,
         "report": _report,
-        "sweep": _sweep,
         "envs": _envs,
+        "sweep": _sweep,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)

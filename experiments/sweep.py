@@ -156,7 +156,8 @@ class Recorder(tune.Callback):
         own = self._own(trial)
         outcome = self.outcomes.pop(own.name, None)
         if outcome is None:
-            own.status, own.message = "stopped", "early: others did better at the same test"
+            own.status = "stopped"
+            own.message = f"early, after {own.tests[-1][0] if own.tests else 0} tests"
         else:
             own.status, own.message = outcome["outcome"], outcome["message"]
             if own.status == "finished":

@@ -64,7 +64,7 @@ def field_figure(
         pad = (-0.5, len(order) - 0.5)
         figure.update_xaxes(tickvals=list(range(len(order))), ticktext=order, range=pad)
     elif (ranged and searched["log"]) or (min(ends) > 0 and max(ends) / min(ends) >= WIDE):
-        figure.update_xaxes(type="log")
+        figure.update_xaxes(type="log", tickformat="~g")
     if numbers and not ranged:
         figure.update_xaxes(tickvals=sorted(ends), ticktext=[word(end) for end in sorted(ends)])
     figure.update_xaxes(title=html.escape(field))
@@ -89,7 +89,10 @@ def way_figure(trials: Sequence[Trial], best: str | None, name: str) -> dict[str
             trace.update(mode="lines+markers", marker={"size": sizes})
             trace.update(line={"color": LOOKS[key][0], "width": 2.4 if key == "best" else 1.2})
             figure.add_trace(trace)
+    ends = [test[0] for trial in trials for test in trial["tests"]]
     figure.update_xaxes(title="tests of an arm and seed")
+    if max(ends) - min(ends) <= 12:
+        figure.update_xaxes(dtick=1)
     figure.update_yaxes(title=name)
     return plain(figure)
 

@@ -93,19 +93,21 @@ class SweepFolder(RunFolder):
             ConfigError: a field differs.
         """
         old, new = self.read("sweep.json"), plain(spec)
-        for field in ("preset", "fixed", "search", "objective", "sweep"):
-            before, after = old.get(field), new[field]
-            if field == "sweep" and isinstance(before, dict):
-                more = after["method"] == "optuna" and after["trials"] >= before.get("trials", 0)
-                loose = (*MANNER, "trials") if more else MANNER
-                before, after = (
-                    {k: v for k, v in table.items() if k not in loose} for table in (before, after)
-                )
-            if before != after:
-                raise ConfigError(
-                    f"--resume: [{field}] is not what {self.path} was begun with ({before} there, "
-                    f"{after} here); put it back, or name another folder with --out"
-                )
+        for part in ("preset", "fixed", "search", "objective", "sweep"):
+            before, after = (
+                (x if isinstance(x, dict) else {"": x}) for x in (old.get(part), new[part])
+            )
+            for field in [*before, *(after.keys() - before.keys())]:
+                if part == "sweep" and (
+                    field in MANNER or (field == "trials" and _more(before, after))
+                ):
+                    continue
+                if before.get(field) != after.get(field):
+                    name = f"[{part}] {field}" if field else part
+                    raise ConfigError(
+                        f"--resume: {name} is {after.get(field)!r}, and {self.path} was begun with "
+                        f"{before.get(field)!r}; put it back, or name another folder with --out"
+                    )
 
     @property
     def runs(self) -> Path:
@@ -194,6 +196,11 @@ class SweepFolder(RunFolder):
                     f"a sweep is running in {self.path}; wait for it, or name another folder"
                 ) from None
             yield
+
+
+def _more(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether a search is given as many trials as before, or more."""
+    return after["method"] == "optuna" and after["trials"] >= before.get("trials", 0)
 
 
 def best(spec: SweepSpec, trials: list[Trial]) -> Trial | None:

@@ -8,7 +8,7 @@ import pytest
 
 from experiments.config import CompareConfig
 
-HEAVY = ("jax", "flax", "optax", "orbax", "gymnasium", "matplotlib", "plotly")
+HEAVY = ("jax", "flax", "optax", "orbax", "gymnasium", "matplotlib", "plotly", "ray", "optuna")
 ASK = f"""
 import sys
 from experiments.cli import main
@@ -35,7 +35,7 @@ def heavy(tmp_path, environment):
     return ask
 
 
-@pytest.mark.parametrize("command", ["compare", "resume", "evaluate", "report", "envs"])
+@pytest.mark.parametrize("command", ["compare", "resume", "evaluate", "report", "envs", "sweep"])
 def test_help_is_light(heavy, command):
     code, out, found = heavy(f"{command} --help")
     assert (code, found) == (0, [])
@@ -46,7 +46,7 @@ def test_help_is_light(heavy, command):
 def test_usage_is_light_and_names_every_command(heavy, words):
     code, out, found = heavy(words)
     assert (code, found) == (0 if words else 2, [])
-    for command in ("compare", "resume RUN", "evaluate RUN", "report RUN", "envs"):
+    for command in ("compare", "resume RUN", "evaluate RUN", "report RUN", "envs", "sweep SPEC"):
         assert f"\n  {command} " in out
 
 
@@ -63,6 +63,8 @@ def test_usage_is_light_and_names_every_command(heavy, words):
         "evaluate nowhere",
         "report nowhere",
         "envs --families dark-rom",
+        "sweep nowhere.toml",
+        "sweep file --address 127.0.0.1:1",
     ],
 )
 def test_a_mistake_is_found_without_jax(heavy, tmp_path, words):
