@@ -129,12 +129,13 @@ class SweepFolder(RunFolder):
         try:
             found = [Trial(**trial) for trial in self.read("trials.json")]
             for trial in found:  # JSON knows no tuples
+                trial.tests = [(tests, objective) for tests, objective in trial.tests]
                 trial.settings = {
                     field: tuple(value) if isinstance(value, list) else value
                     for field, value in trial.settings.items()
                 }
             return found
-        except (TypeError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"{self.path / 'trials.json'} cannot be read: {error}") from None
 
     def conclude(self, spec: SweepSpec, trial: Trial) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,6 +10,7 @@ from experiments import compare, sweep_trial
 from experiments.config import preset
 from experiments.errors import ConfigError
 from experiments.folder import RunFolder
+from experiments.progress import Bar, Progress
 from experiments.sweep_file import parse
 from experiments.sweep_folder import SweepFolder, Trial, best
 
@@ -220,18 +222,28 @@ def test_optuna_learns_and_goes_on_where_it_was():
         trial.status, trial.objective = "finished", trial.settings["learning_rate"]
     early = [t.settings["learning_rate"] for t in trials]
     assert len(set(early)) == 18
-    trials[-1].status = "running"  # it was cut short
+    trials[-1].status, cut = "running", dict(trials[-1].settings)  # it was cut short
     trials[-2].status, trials[-2].objective = "diverged", None
     again = Source(spec, trials, lambda: None)
     assert again.left == 3
     states = [trial.state.name for trial in again.study.study.get_trials()]
     assert states.count("COMPLETE") == 16 and states.count("PRUNED") == 1
     handed = [again.suggest(str(i)) for i in range(3)]
-    assert handed[0] == {"name": "trial-017", "settings": trials[17].settings}
+    assert handed[0] == {"name": "trial-017", "settings": cut}
     assert [hand["name"] for hand in handed[1:]] == ["trial-018", "trial-019"]
     late = [hand["settings"]["learning_rate"] for hand in handed[1:]]
     assert not set(late) & set(early)
     assert min(late) > sorted(early)[9]  # it knows what was good
+
+
+def test_a_search_that_goes_on_draws_no_point_again():
+    from experiments.sweep_search import Source
+
+    spec, trials = parse(SEARCH, "s"), []
+    first = ended(Source(spec, trials, lambda: None), "0", "finished", 0.5)
+    second = ended(Source(spec, trials, lambda: None), "0", "finished", 0.5)
+    assert (first.name, second.name) == ("trial-000", "trial-001")
+    assert first.settings != second.settings
 
 
 def test_early_stopping_remembers_the_trials_of_before():
@@ -257,3 +269,62 @@ def test_early_stopping_remembers_the_trials_of_before():
     scheduler.on_trial_add(None, last)
     said = scheduler.on_trial_result(None, last, {"tests": 8, "objective": 0.95})
     assert said == "CONTINUE"  # a trial that is through still writes its results
+
+
+# What is written down. --------------------------------------------------------------------
+@pytest.fixture
+def record(begun, capsys):
+    """A recorder of a grid of two trials that Tune knows as 0 and 1, and the trials."""
+    from experiments.sweep import Recorder
+    from experiments.sweep_search import Source, planned
+
+    spec, progress = parse(GRID, "s"), Progress()
+    trials = planned(spec)
+    source = Source(spec, trials, lambda: None)
+    for place in range(2):
+        source.suggest(str(place))
+    return Recorder(spec, begun, source, progress, Bar(progress, "trials", 2, "trials")), trials
+
+
+def tune(place, error=None):
+    return {"iteration": 0, "trials": [], "trial": SimpleNamespace(
+        trial_id=str(place), get_error=lambda: error
+    )}  # fmt: skip
+
+
+def test_a_trial_that_was_stopped_is_told_from_one_that_finished(record, begun, capsys):
+    recorder, trials = record
+    begun.write("trials/trial-000/results.json", {"rows": [row("bursty", 0, 0.5)]})
+    for place in range(2):
+        recorder.on_trial_start(**tune(place))
+        recorder.on_trial_result(**tune(place), result={"tests": 1, "objective": 0.3})
+        recorder.on_trial_result(**tune(place), result={"tests": 2, "objective": 0.4})
+    assert [trial.status for trial in begun.load()] == ["running"] * 2
+    finished = {"outcome": "finished", "message": ""}
+    recorder.on_trial_result(**tune(0), result=finished)
+    for place in range(2):
+        recorder.on_trial_complete(**tune(place))
+    assert begun.load() == trials
+    assert [(t.status, t.objective, t.tests) for t in trials] == [
+        ("finished", 0.5, [(1, 0.3), (2, 0.4)]), ("stopped", 0.4, [(1, 0.3), (2, 0.4)]),
+    ]  # fmt: skip
+    assert "trial-001: stopped 0.400 (early, after 2 tests); best 0.500" in capsys.readouterr().err
+
+
+def test_a_process_that_dies_goes_on_and_then_no_more(record, begun, capsys):
+    recorder, trials = record
+    for _ in range(2):  # its second process repeats a test that was not kept
+        recorder.on_trial_start(**tune(1))
+        recorder.on_trial_result(**tune(1), result={"tests": 1, "objective": 0.3})
+        recorder.on_trial_result(**tune(1), result={"tests": 2, "objective": 0.4})
+        recorder.on_trial_recover(**tune(1))
+    recorder.on_trial_start(**tune(1))
+    recorder.on_trial_result(**tune(1), result={"tests": 1, "objective": 0.2})
+    error = "Traceback:\n  File 'x'\njax.errors.JaxRuntimeError: out of memory\n  at place 3"
+    recorder.on_trial_error(**tune(1, error))
+    assert begun.load()[1] == trials[1]
+    assert (trials[1].status, trials[1].attempts, trials[1].tests) == ("failed", 3, [(1, 0.2)])
+    assert trials[1].message == "jax.errors.JaxRuntimeError: out of memory"
+    assert (begun.runs / "trial-001" / "error.txt").read_text().strip() == error
+    said = capsys.readouterr().err
+    assert "trial-001: its process died; 2 more to try" in said and "trial-001: failed" in said
