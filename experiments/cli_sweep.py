@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +82,8 @@ def run(arguments: list[str], parse: Parse, cores: int) -> int:
         try:
             return _run(given, spec, folder, cores)
         except ConfigError:  # a mistake that only Ray shows
-            folder.discard()
+            if not given.resume:
+                folder.discard()
             raise
 
 
@@ -123,14 +124,19 @@ def _run(given: SweepCommand, spec: SweepSpec, folder: SweepFolder, cores: int) 
     where = f"the cluster at {given.address}" if given.address else "this machine"
     print(
         f"levelburst sweep {spec.name}: {count} trials, {done} of them done, on {where}; "
-        f"objective: {spec.objective.words} ({spec.objective.mode}); folder {folder.path}"
+        f"objective: {spec.objective.words} ({spec.objective.mode}); folder {folder.path}",
+        flush=True,
     )
     if done < count:
         token = folder.path / "dashboard-token" if given.dashboard else None
         try:
-            with _quiet(), sweep_cluster.cluster(spec.sweep, given.address, cores, token) as page:
+            with (
+                warnings.catch_warnings(action="ignore"),
+                folder.aside(),
+                sweep_cluster.cluster(spec.sweep, given.address, cores, token) as page,
+            ):
                 if page:
-                    print(f"dashboard http://{page}, its token is in {token}", flush=True)
+                    print(f"dashboard http://{page}, its token is in {token}", file=sys.stderr)
                 sweep.run(spec, folder, trials, (os.getcwd(),))
         except KeyboardInterrupt:
             done = sum(trial.over for trial in trials)
@@ -147,15 +153,22 @@ def _run(given: SweepCommand, spec: SweepSpec, folder: SweepFolder, cores: int) 
     if found["best"]:
         print(f"\nbest    {found['best']}: {shlex.join(found['command'])}")
     print(f"report  {report}\nresults {folder.path / 'results.json'}")
+    return _trouble(given, folder, trials, bool(found["best"]))
+
+
+def _trouble(given: SweepCommand, folder: SweepFolder, trials: list[Trial], found: bool) -> int:
+    """Says what went wrong, if it did; the exit code."""
     failed = [trial for trial in trials if trial.status == "failed"]
+    bad = failed or ([] if found else trials)
+    if not bad:
+        return 0
+    what = f"{len(failed)} trials failed" if failed else "no trial finished"
+    line = f"levelburst: {what}; {bad[0].name}: {bad[0].message}"
     if failed:
-        print(
-            f"levelburst: {len(failed)} trials failed, the first because of: {failed[0].message}; "
-            f"see {folder.runs / failed[0].name / 'error.txt'}, and try them again with: "
-            f"{shlex.join(_again(given))}",
-            file=sys.stderr,
-        )
-    return 1 if failed or not found["best"] else 0
+        error = folder.runs / bad[0].name / "error.txt"
+        line += f" (see {error}); try again with: {shlex.join(_again(given))}"
+    print(line, file=sys.stderr)
+    return 1
 
 
 def _again(given: SweepCommand) -> list[str]:
@@ -164,18 +177,6 @@ def _again(given: SweepCommand) -> list[str]:
     words_ += ["--out", given.out] if given.out else []
     words_ += ["--address", given.address] if given.address else []
     return [*words_, "--resume"]
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Ray's warnings go to its own logs: a person sees this project's progress only."""
-    import logging
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        logging.getLogger("ray").setLevel(logging.CRITICAL)
-        yield
 
 
 def plan(spec: SweepSpec) -> str:

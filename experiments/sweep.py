@@ -6,6 +6,7 @@ import functools
 import math
 import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -37,7 +38,10 @@ def run(spec: SweepSpec, folder: SweepFolder, trials: list[Trial], beside: tuple
     scheduler = early_stopping(spec, trials)
     job = sweep_trial.Job(spec, folder.runs.resolve(), beside)
     storage = folder.path.resolve() / STORAGE
-    with progress.task("trials", source.left, "trials") as bar:
+    with (
+        progress.task("trials", source.left, "trials") as bar,
+        folder.aside(),  # again: a bar on a terminal takes standard output for itself
+    ):
         recorder = Recorder(spec, folder, source, progress, bar)
         try:
             # Not a Tuner: that one pickles itself, for a restore that is not ours.
@@ -144,7 +148,7 @@ class Recorder(tune.Callback):
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A process died and none will go on."""
         own = self._own(trial)
-        text = str(trial.get_error() or "").strip()
+        text = Path(trial.error_file).read_text(encoding="utf-8").strip()
         target = self.folder.runs / own.name / "error.txt"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text + "\n", encoding="utf-8")
@@ -194,4 +198,6 @@ def _last(text: str) -> str:
     named = [
         x for x in lines if x.split(":")[0].rpartition(".")[2].endswith(("Error", "Exception"))
     ]
-    return (named[-1] if named else lines[-1] if lines else "its process died")[:300]
+    if named:
+        return named[-1][:300]
+    return lines[-1].partition(". ")[0] if lines else "its process died"

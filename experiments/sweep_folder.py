@@ -34,7 +34,7 @@ class Trial:
         objective: the last that is known, None where nothing was tested.
         low, high: ends of its 95 % interval over seeds; None before the end and with one seed.
         tests: [tests of cells, objective] on the way, in order.
-        attempts: how many processes ran it.
+        attempts: how many processes ran it since the sweep was last begun or resumed.
         seconds: how long they ran.
         message: why it ended.
     """
@@ -126,8 +126,9 @@ class SweepFolder(RunFolder):
         """
         if not (self.path / "trials.json").is_file():
             return []
+        stored = self.read("trials.json")
         try:
-            found = [Trial(**trial) for trial in self.read("trials.json")]
+            found = [Trial(**trial) for trial in stored]
             for trial in found:  # JSON knows no tuples
                 trial.tests = [(tests, objective) for tests, objective in trial.tests]
                 trial.settings = {
@@ -181,6 +182,15 @@ class SweepFolder(RunFolder):
         }
         self.write("results.json", results)
         return results
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Standard output goes to ray.log: Ray prints there how the processes of trials died."""
+        with (
+            (self.path / "ray.log").open("a", encoding="utf-8") as log,
+            contextlib.redirect_stdout(log),
+        ):
+            yield
 
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:

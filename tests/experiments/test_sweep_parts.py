@@ -286,10 +286,9 @@ def record(begun, capsys):
     return Recorder(spec, begun, source, progress, Bar(progress, "trials", 2, "trials")), trials
 
 
-def tune(place, error=None):
-    return {"iteration": 0, "trials": [], "trial": SimpleNamespace(
-        trial_id=str(place), get_error=lambda: error
-    )}  # fmt: skip
+def tune(place, error_file=None):
+    trial = SimpleNamespace(trial_id=str(place), error_file=error_file)
+    return {"iteration": 0, "trials": [], "trial": trial}
 
 
 def test_a_trial_that_was_stopped_is_told_from_one_that_finished(record, begun, capsys):
@@ -321,7 +320,8 @@ def test_a_process_that_dies_goes_on_and_then_no_more(record, begun, capsys):
     recorder.on_trial_start(**tune(1))
     recorder.on_trial_result(**tune(1), result={"tests": 1, "objective": 0.2})
     error = "Traceback:\n  File 'x'\njax.errors.JaxRuntimeError: out of memory\n  at place 3"
-    recorder.on_trial_error(**tune(1, error))
+    (begun.path / "tune.txt").write_text(error)
+    recorder.on_trial_error(**tune(1, str(begun.path / "tune.txt")))
     assert begun.load()[1] == trials[1]
     assert (trials[1].status, trials[1].attempts, trials[1].tests) == ("failed", 3, [(1, 0.2)])
     assert trials[1].message == "jax.errors.JaxRuntimeError: out of memory"
