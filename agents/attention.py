@@ -111,8 +111,8 @@ def _backward(residual: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array,
         scores = raised * (scores - inner[:, :, first:last] * share).astype(query.dtype)
         queries.append(jnp.einsum("bhqk,bhkd->bhqd", scores, key[:, :, :last]))
         keys.append(jnp.pad(jnp.einsum("bhqk,bhqd->bhkd", scores, query[:, :, first:last]), rest))
-    together = (functools.reduce(jnp.add, parts) for parts in (keys, values))
-    return jnp.concatenate(queries, axis=2), *together
+    key_gradient, value_gradient = (functools.reduce(jnp.add, parts) for parts in (keys, values))
+    return jnp.concatenate(queries, axis=2), key_gradient, value_gradient
 
 
 _in_blocks.defvjp(_forward, _backward)

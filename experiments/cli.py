@@ -35,6 +35,8 @@ USAGE = """usage: levelburst COMMAND [OPTIONS]
   resume RUN      go on with a comparison that was cut short, cell by cell
   evaluate RUN    test the checkpoints of a run again
   report RUN      write report.html and figure.svg again
+  sweep SPEC      run comparisons over a grid or a search of settings that a TOML file names, side
+                  by side on Ray, here or on a cluster; --dry-run lists them
   envs            list the families: sizes, spaces, levels, oracle; --gallery writes a page of them
                   with pictures and the oracle playing
   envs show NAME  draw a level in the terminal (--level 7), or its film (--gif FILE)
@@ -95,6 +97,7 @@ def run(arguments: list[str]) -> int:
         "envs": _envs,
         "roofline": _roofline,
         "bench": _bench,
+        "sweep": _sweep,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
@@ -297,6 +300,12 @@ def _bench(arguments: list[str]) -> int:
     from experiments import cli_bench
 
     return cli_bench.run(arguments, _parse, _fresh, _cores)
+
+
+def _sweep(arguments: list[str]) -> int:
+    from experiments import cli_sweep
+
+    return cli_sweep.run(arguments, _parse, _cores())
 
 
 def _positional(arguments: list[str]) -> list[str]:

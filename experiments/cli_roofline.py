@@ -32,14 +32,6 @@ class RooflineConfig(CompareConfig):
 
     device: tuple[str, ...] = tuple(DEVICES)
     """Accelerators: h100, h200, v5e, v6e."""
-    data: int = 1
-    """Devices that share the contexts of a run."""
-    model: int = 1
-    """Devices that share each matrix of a run (tensor parallel)."""
-    fsdp: bool = False
-    """Split parameters, moments and gradients over the data devices, too."""
-    accumulate: int = 1
-    """Parts of a batch that are done one after another, their gradients summed."""
     fused: bool = True
     """Attention in bfloat16 keeps its scores on the chip (cuDNN, Pallas) instead of in memory."""
     sources: bool = False

@@ -34,6 +34,8 @@ from icl.parallel import Layout
 from icl.train import Numbers, Program, Run, TrainConfig, TrainState, initial
 
 Cell = tuple[str, int]  # an arm's name and a seed
+Listener = Callable[[list[dict[str, Any]]], None]
+"""Hears of each test on the way: lines of kind ``evaluation``, as in metrics.jsonl, of a wave."""
 EXPERTS = "experts"  # their place in a run's folder
 
 
@@ -167,7 +169,7 @@ class Comparison:
                 yield alike[first : first + self.wave]
 
 
-def run(job: Comparison) -> dict[str, Any]:
+def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
     """Runs what is not finished yet, and writes ``results.json``; returns what it holds. Of
     several processes, all train and the first one writes; the others return nothing."""
     config, progress = job.config, job.progress
@@ -177,7 +179,7 @@ def run(job: Comparison) -> dict[str, Any]:
         trainer, tester = job.trainer(), job.tester(job.model)
         for wave in job.waves(todo):
             bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
-            _train_wave(job, wave, trainer, tester, bar)
+            _train_wave(job, wave, trainer, tester, bar, listen or (lambda lines: None))
     _read(job, progress)
     whole = len(todo) == len(job.cells)
     seconds = round(time.perf_counter() - started, 1) if whole else None  # unknown if resumed
@@ -192,6 +194,7 @@ def _train_wave(
     trainer: Callable[..., Any],
     tester: Callable[..., Any],
     bar: Any,
+    listen: Listener,
 ) -> None:
     """Trains and tests a wave; a short one is filled up with its last cell, reported once."""
     config, folder = job.config, job.folder
@@ -211,16 +214,21 @@ def _train_wave(
         pending = (chunk * config.report_every, metrics)
         if every and chunk % every == 0 and chunk < chunks:
             phases.enter("evaluate")
+            tests = []
             for cell, result in zip(wave, job.test(tester, padded, states.parameters)):
-                lines += _curve(job, cell, chunk * config.report_every, result)
+                tests += _curve(job, cell, chunk * config.report_every, result)
+            lines += tests
+            listen(tests)
             phases.enter("train")
     _hear(wave, pending, config, lines, clock, bar)
     phases.enter("evaluate")
     tested = job.test(tester, padded, states.parameters)
     parameters = parallel.unstack(parallel.fetch(states.parameters))
+    tests = []
     if every:
         for cell, result in zip(wave, tested):
-            lines += _curve(job, cell, config.updates, result)
+            tests += _curve(job, cell, config.updates, result)
+    lines += tests
     if not processes.leader():
         return
     phases.enter("save")
@@ -229,6 +237,8 @@ def _train_wave(
         for cell, own, result in zip(wave, parameters, tested):
             checkpoint.save(folder.checkpoint(*cell), own)
             folder.write(f"cells/{folder.cell(*cell)}.json", job.rows(cell, result))
+    if tests:
+        listen(tests)  # once the wave is kept: whoever listens may end the process
 
 
 def _hear(

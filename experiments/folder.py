@@ -14,7 +14,7 @@ import threading
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from experiments.errors import ConfigError
 
@@ -49,7 +49,7 @@ class RunFolder:
             raise ConfigError(f"--out {path} is not empty and no run ({error})") from None
 
     @classmethod
-    def create(cls, path: Path, *, overwrite: bool) -> RunFolder:
+    def create(cls, path: Path, *, overwrite: bool) -> Self:
         """A new folder; an existing one must be empty, or is emptied on ``overwrite``.
 
         Raises:
@@ -62,7 +62,7 @@ class RunFolder:
         return cls(path)
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
+    def open(cls, path: Path) -> Self:
         """An existing run.
 
         Raises:

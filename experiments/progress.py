@@ -35,13 +35,13 @@ class Bar:
         now = time.perf_counter()
         rate = self.done / (now - self.started)
         if self.live:
-            self.live.update(self.task, advance=count, rate=f"{rate:.0f} {self.unit}/s")
+            self.live.update(self.task, advance=count, rate=_pace(rate, self.unit))
         elif self.done * 10 // max(self.total, 1) > self.told:
             self.told = self.done * 10 // max(self.total, 1)
             left = (self.total - self.done) / rate
             self.owner.say(
                 f"{self.label}: {self.done}/{self.total} {self.unit}, "
-                f"{rate:.0f} {self.unit}/s, {left:.0f} s left"
+                f"{_pace(rate, self.unit)}, {left:.0f} s left"
             )
 
 
@@ -76,3 +76,8 @@ class Progress:
         with RichProgress(*columns, console=self.console) as live:
             bar.live, bar.task = live, live.add_task(name, total=total, rate="")
             yield bar
+
+
+def _pace(rate: float, unit: str) -> str:
+    """How many a second, or a minute where they are few."""
+    return f"{rate:.0f} {unit}/s" if rate >= 1 else f"{60 * rate:.1f} {unit}/min"

@@ -2,7 +2,6 @@
 says, and the shell and YAML in them can be read."""
 
 import contextlib
-import dataclasses
 import functools
 import io
 import re
@@ -22,11 +21,6 @@ ROOT = Path(__file__).resolve().parents[2]
 CLOUD = ROOT / "experiments" / "cloud"
 PAGE = ROOT / "docs" / "scaling.md"
 RECIPES = sorted(path for path in CLOUD.iterdir() if path.suffix in (".sh", ".yaml"))
-
-# What the text names and other branches bring. A test below fails as soon as one is there: then
-# delete it here.
-PENDING_COMMANDS = {"bench", "sweep"}
-PENDING_FLAGS = {"data", "model", "fsdp", "accumulate", "coordinator", "processes", "process"}
 
 VARIABLES = {"devices": "8", "RUN": "runs/paper", "SPEC": "sweep.toml", "OUT": "runs/sweep"}
 
@@ -57,24 +51,9 @@ def explained(command: str) -> str:
     return said.getvalue()
 
 
-def without_pending(words: list[str]) -> list[str]:
-    """The words without flags of other branches and what follows these."""
-    kept, skipping = [], False
-    for word in words:
-        if word.startswith("--"):
-            skipping = word.removeprefix("--").partition("=")[0] in PENDING_FLAGS
-        if not skipping:
-            kept.append(word)
-    return kept
-
-
 @pytest.mark.parametrize(("path", "line"), EVERY)
 def test_a_named_command_line_is_one(path, line):
     command, *words = shlex.split(line)
-    if command in PENDING_COMMANDS:
-        return
-    if command != "roofline":
-        words = without_pending(words)
     flags = {word.partition("=")[0] for word in words if word.startswith("--")}
     missing = {flag for flag in flags if not re.search(rf"{flag}\b", explained(command))}
     assert not missing, f"{path.name}: levelburst {command} has no {missing}"
@@ -87,15 +66,6 @@ def test_every_kind_of_line_was_found():
     found = {line.values[1].split()[0] for line in EVERY}
     assert {"compare", "resume", "sweep", "bench", "roofline"} <= found
     assert len(EVERY) > 20
-
-
-def test_nothing_pending_is_there_already(capsys):
-    """Merged? Delete it from the lists above."""
-    fields = {field.name for field in dataclasses.fields(CompareConfig)}
-    assert not PENDING_FLAGS & fields
-    for command in PENDING_COMMANDS:
-        assert run([command, "--help"]) == 2
-    assert not any(f"--{flag} " in explained("compare") for flag in PENDING_FLAGS)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)

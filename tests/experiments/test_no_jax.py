@@ -8,7 +8,7 @@ import pytest
 
 from experiments.config import CompareConfig
 
-HEAVY = ("jax", "flax", "optax", "orbax", "gymnasium", "matplotlib", "plotly")
+HEAVY = ("jax", "flax", "optax", "orbax", "gymnasium", "matplotlib", "plotly", "ray", "optuna")
 ASK = f"""
 import sys
 from experiments.cli import main
@@ -36,7 +36,7 @@ def heavy(tmp_path, environment):
 
 
 @pytest.mark.parametrize(
-    "command", ["compare", "resume", "evaluate", "report", "envs", "roofline", "bench"]
+    "command", ["compare", "resume", "evaluate", "report", "envs", "roofline", "bench", "sweep"]
 )
 def test_help_is_light(heavy, command):
     code, out, found = heavy(f"{command} --help")
@@ -56,6 +56,7 @@ def test_usage_is_light_and_names_every_command(heavy, words):
         "envs",
         "roofline",
         "bench",
+        "sweep SPEC",
     ):
         assert f"\n  {command} " in out
 
