@@ -116,7 +116,7 @@ class Block(nnx.Module):
             product(x).reshape(*x.shape[:-1], self.heads, -1)
             for product in (self.query, self.key, self.value)
         )
-        query = rotate(self.norm_query(query), position[..., None]) / np.sqrt(value.shape[-1])
+        query = rotate(self.norm_query(query), position[..., None]) * value.shape[-1] ** -0.5
         return query, rotate(self.norm_key(key), position[..., None]), value
 
     def finish(self, x: jax.Array, attended: jax.Array) -> jax.Array:

@@ -182,6 +182,22 @@ def test_half_precision_runs_near_the_whole(face, some_tokens):
     assert (logits != exact).any()
 
 
+def test_attention_gets_half_precision(face, some_tokens, monkeypatch):
+    """A stray float32 scalar would send all of it through the slow path."""
+    seen = []
+    whole = transformer.attend
+
+    def listens(*arrays):
+        seen.extend(x.dtype for x in arrays)
+        return whole(*arrays)
+
+    monkeypatch.setattr(transformer, "attend", listens)
+    config = dataclasses.replace(SMALL, dtype="bfloat16")
+    graph, parameters = define(config, face, jax.random.key(0))
+    nnx.merge(graph, parameters)(some_tokens(6, 2, 12))
+    assert seen == [jnp.bfloat16] * 3 * SMALL.layers
+
+
 def test_recomputing_blocks_changes_no_gradient(face, some_tokens):
     tokens = some_tokens(7, 2, 12)
     gradients = []
