@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from agents import sharding
+
 MASKED = -1e30
 BLOCK = 64  # queries taken together in blocks; each reads no key after its last query
 LANES = 128  # what a TPU's kernel wants lengths to be a multiple of
@@ -27,7 +29,7 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
     Returns:
         float[B, H, T, D].
     """
-    kernels = {"cudnn": _cudnn, "splash": _splash, "blocks": _in_blocks}
+    kernels = {"cudnn": _cudnn, "splash": sharding.by_head(_splash), "blocks": _in_blocks}
     return kernels[kernel(jax.default_backend(), query.dtype, query.shape[-1])](query, key, value)
 
 

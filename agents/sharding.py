@@ -128,6 +128,21 @@ def by_hand(function: Callable[..., Any], axis: int | None = None) -> Callable[.
     return whole
 
 
+def by_head(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """The same function of arrays [context, head, …], every device on its own contexts and heads:
+    for kernels that the compiler cannot split. An axis that does not divide stays whole."""
+
+    def split(*arrays: jax.Array) -> jax.Array:
+        sizes = _sizes()
+        if math.prod(sizes.values()) == 1:
+            return function(*arrays)
+        lengths = zip((DATA, MODEL), arrays[0].shape)
+        spec = PartitionSpec(*[None if n % sizes.get(x, 1) else x for x, n in lengths])
+        return jax.shard_map(function, in_specs=spec, out_specs=spec, check_vma=False)(*arrays)
+
+    return split
+
+
 def own(tree: Any, axis: int = 0) -> Any:
     """Within ``by_hand``, this device's share of arrays along an axis, where that divides."""
     ways = _sizes(AxisType.Manual).get(DATA, 1)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec
+from jax.sharding import NamedSharding, PartitionSpec
 
 from agents import sharding
 from agents.transformer import ModelConfig
@@ -221,3 +221,26 @@ def test_contexts_that_cannot_be_shared_are_refused(make, runs):
     compiled = side_by_side(lambda key, run: program.contexts(key, run), 1, layout=layout)
     with pytest.raises(ValueError, match="8 devices cannot share 9 equally"):
         compiled(stack([jax.random.key(0)], layout), stack(runs[:1], layout))
+
+
+def test_a_kernel_gets_its_own_contexts_and_heads():
+    """As the TPU's attention does: the compiler cannot split it."""
+    mesh = Layout(data=4, model=2).mesh(1)
+    seen = []
+
+    def kernel(query, key):
+        seen.append(query.shape)
+        return query * key.sum(axis=2, keepdims=True)
+
+    def whole(query, key):
+        with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+            return sharding.by_head(kernel)(query, key)
+
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    drawn = [jax.random.normal(jax.random.key(i), (8, 2, 5, 3)) for i in range(2)]
+    query, key = jax.device_put(drawn, everywhere)
+    found = jax.jit(whole)(query, key)
+    np.testing.assert_allclose(found, kernel(query, key), rtol=1e-5)
+    assert seen[0] == (2, 1, 5, 3) and found.sharding.shard_shape(found.shape) == seen[0]
+    odd = jax.jit(whole)(query[:6], key[:6])  # four devices cannot share six contexts
+    np.testing.assert_allclose(odd, found[:6], rtol=1e-5)

@@ -141,7 +141,7 @@ def test_numbers_never_recompile(pair, states, runs, trained, settings):
 
 
 def test_numbers_are_an_axis(program, alone, states, settings):
-    """Ten runs, each with another number changed, in one program: five a device, batched."""
+    """Ten runs, each with another number changed, batched in one program."""
     count = len(settings)
     many = side_by_side(lambda state, run: program.chunk(state, run, POOLS), count)
     found = many(stack([states[0]] * count), stack(list(settings.values())))
