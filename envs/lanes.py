@@ -74,7 +74,8 @@ def step(env: Env, levels: Buffer, key: jax.Array, lanes: Lanes, action: jax.Arr
     terminated = jnp.asarray(outcome.terminated, bool)
     truncated = (time >= env.horizon) & ~terminated
     over = terminated | truncated
-    index = jax.random.randint(level_key, over.shape, 0, levels.size)
+    # Half the draws of randint, of which random play is made; as uniform, to one in 2³² / L.
+    index = (jax.random.bits(level_key, over.shape) % levels.size).astype(jnp.int32)
     index = jnp.where(over, index, lanes.index)
     level, first = _at(levels, index)
     state = jax.vmap(lambda o, new, old: jax.tree.map(lambda a, b: jnp.where(o, a, b), new, old))(
