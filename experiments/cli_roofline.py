@@ -10,7 +10,7 @@ from experiments.config import CompareConfig, check, preset, with_suites
 from experiments.devices import DEVICES, Device
 from experiments.errors import ConfigError
 from experiments.families import known
-from experiments.roofline import Decoder, Layout, Limits, Update, executed, limits, products
+from experiments.roofline import Decoder, Layout, Limits, executed, limits, products, update_of
 
 HEADER = (
     "device",
@@ -94,31 +94,21 @@ def _decoder(config: RooflineConfig, features: int, actions: int) -> Decoder:
     return Decoder(config.width, config.layers, config.heads, features, actions)
 
 
-def _update(config: RooflineConfig, fused: bool) -> Update:
-    return Update(
-        contexts=config.contexts,
-        length=config.slots * config.horizon,
-        size=2 if config.dtype == "bfloat16" else 4,
-        remat=config.remat,
-        fused=fused and config.dtype == "bfloat16",
-    )
-
-
 def _limits(config: RooflineConfig, decoder: Decoder, device: Device) -> Limits:
     layout = Layout(
-        config.data, config.model, config.fsdp, config.accumulate, config.runs_per_device
+        config.data, config.model, config.fsdp, config.accumulate, config.runs_per_device or 1
     )
     try:
-        return limits(decoder, _update(config, config.fused), layout, device)
+        return limits(decoder, update_of(config, config.fused), layout, device)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
 def table(config: RooflineConfig, decoder: Decoder, devices: list[Device]) -> str:
     """The prediction as text: a line a device."""
-    update = _update(config, config.fused)
+    update = update_of(config, config.fused)
     work, done = products(decoder, update), executed(decoder, update)
-    runs, each = config.runs_per_device, config.data * config.model
+    runs, each = config.runs_per_device or 1, config.data * config.model
     kinds = [config.dtype, "fused attention" if update.fused else "attention through memory"]
     kinds += ["blocks done again in the backward pass"] * config.remat
     sharing = [f"data {config.data}", f"model {config.model}", f"accumulate {config.accumulate}"]
@@ -154,7 +144,7 @@ def table(config: RooflineConfig, decoder: Decoder, devices: list[Device]) -> st
 
 def _cells(config: RooflineConfig, work: float, device: Device, found: Limits) -> tuple[str, ...]:
     """A device's row: ranges run from the slowest to the fastest, hours from few to many."""
-    runs, each = config.runs_per_device, config.data * config.model
+    runs, each = config.runs_per_device or 1, config.data * config.model
     times = (found.longest, found.shortest)
     tokens = runs * config.contexts * config.slots * config.horizon
     shares = [100 * runs * work / each / device.peak / time for time in times]
@@ -201,7 +191,7 @@ def _compiled(config: RooflineConfig, decoder: Decoder) -> str:
     from experiments.counted import count, traced_update
 
     found = count(traced_update(config).lower().compile())
-    formula = executed(decoder, _update(config, fused=False))
+    formula = executed(decoder, update_of(config, fused=False))
     return (
         f"compiled for {jax.devices()[0].device_kind}: {found.operations:.3e} operations, "
         f"{found.operations / formula:.2f} x the formula's matrix products with attention through "

@@ -23,6 +23,7 @@ from experiments.errors import ConfigError
 from experiments.experts import equip
 from experiments.folder import RunFolder, environment, uninterrupted
 from experiments.progress import Progress
+from experiments.wave import wave_of
 from icl import arms as arms_lib
 from icl import parallel
 from icl.actor import Actor, ModelActor, ReaderActor
@@ -55,7 +56,7 @@ class Comparison:
         self.program, _ = self._initial(0)
         c = self.config
         self.layout = Layout(c.data, c.model, c.fsdp, c.devices)
-        self.wave = self.layout.groups * c.runs_per_device
+        self.wave = wave_of(c, self.suite.interface, self.layout)
 
     # What is trained, and with what. ------------------------------------------------------
     @property
@@ -173,8 +174,7 @@ def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
     """Runs what is not finished yet, and writes ``results.json``; returns what it holds. Of
     several processes, all train and the first one writes; the others return nothing."""
     config, progress = job.config, job.progress
-    started, machine = time.perf_counter(), environment(jax.devices())
-    todo = job.unfinished(job.cells)
+    machine, todo = environment(jax.devices()), job.unfinished(job.cells)
     with progress.task("training", len(todo) * config.updates, "updates") as bar:
         trainer, tester = job.trainer(), job.tester(job.model)
         for wave in job.waves(todo):
@@ -182,7 +182,7 @@ def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
             _train_wave(job, wave, trainer, tester, bar, listen or (lambda lines: None))
     _read(job, progress)
     whole = len(todo) == len(job.cells)
-    seconds = round(time.perf_counter() - started, 1) if whole else None  # unknown if resumed
+    seconds = round(time.time() - progress.phases.began, 1) if whole else None  # unknown if resumed
     if not processes.leader():
         return {}
     return _finish(job, machine | {"seconds": seconds, "phases": progress.phases.report()})

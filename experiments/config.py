@@ -104,8 +104,9 @@ class CompareConfig(Processes):
 
     devices: int = 0
     """Devices of each process to spread runs over; 0 takes all, on CPU one a core."""
-    runs_per_device: int = 1
-    """Runs that one device trains at the same time; raise it on an accelerator."""
+    runs_per_device: int = 0
+    """Runs that one device trains at the same time, in one program; 0 takes as many as fit an
+    accelerator's memory, and one on a core of a CPU."""
     data: int = 1
     """Devices that share the contexts of one run."""
     model: int = 1
@@ -317,7 +318,7 @@ def _check_numbers(config: CompareConfig) -> None:
         "seed": 0, "seeds": 1, "updates": 1, "report_every": 1, "curve": 0, "horizon": 1,
         "chunk": 1, "slots": 1, "contexts": 1, "pool": 1, "symbols": 0, "train_levels": 1,
         "zipf": 0, "width": 1, "layers": 1, "heads": 1, "warmup": 0, "weight_decay": 0,
-        "demos": 0, "levels": 1, "episodes": 1, "devices": 0, "runs_per_device": 1,
+        "demos": 0, "levels": 1, "episodes": 1, "devices": 0, "runs_per_device": 0,
         "expert_updates": 1, "data": 1, "model": 1, "accumulate": 1,
     }  # fmt: skip
     for field, low in least.items():

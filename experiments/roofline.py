@@ -14,8 +14,10 @@ from __future__ import annotations
 import dataclasses
 import math
 
+from experiments.config import CompareConfig
 from experiments.devices import Device
 
+SLACK = 6  # docs/scaling.md: 5.7 times the formula at worst, as XLA counts on CPU
 BLOCK = 64  # queries that attention takes together; it multiplies no key after the last of them
 MASTER = 4  # bytes of a parameter, of each of Adam's two moments and of a gradient: float32
 
@@ -156,6 +158,17 @@ class Limits:
         return self.compute + self.memory + self.links
 
 
+def update_of(config: CompareConfig, fused: bool = True) -> Update:
+    """An update of a config, its attention fused where it can be: in bfloat16."""
+    return Update(
+        contexts=config.contexts,
+        length=config.slots * config.horizon,
+        size=2 if config.dtype == "bfloat16" else 4,
+        remat=config.remat,
+        fused=fused and config.dtype == "bfloat16",
+    )
+
+
 def products(decoder: Decoder, update: Update) -> float:
     """Floating-point operations of the matrix products of an update without rematerialisation, 2 a
     multiplication and addition: what a share of peak is a share of. The backward pass has two
@@ -262,6 +275,12 @@ def limits(decoder: Decoder, update: Update, layout: Layout, device: Device) -> 
         links=layout.runs * links,
         held=layout.runs * held(decoder, update, layout),
     )
+
+
+def runs_that_fit(decoder: Decoder, update: Update, layout: Layout, memory: float) -> int:
+    """How many runs the devices of one can train side by side in ``memory`` bytes each; at least
+    one. XLA holds more than the formula says, by up to ``SLACK``."""
+    return max(1, int(memory / (SLACK * held(decoder, update, layout))))
 
 
 def _ring(size: float, ranks: int) -> float:
