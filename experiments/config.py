@@ -184,7 +184,7 @@ PRESETS: dict[str, CompareConfig] = {
 }
 COST = {
     "smoke": "half a minute on two CPU cores; too small to show anything",
-    "quick": "7 minutes on two CPU cores; expect bursty near 0.8 with one demonstration, chunks "
+    "quick": "5 minutes on two CPU cores; expect bursty near 0.75 with one demonstration, chunks "
     "of its level near 0.6, isolated chunks at 0",
     "ladder": "about 1 hour on two CPU cores; expect the order of quick in all seven arms",
     "paper": "85M parameters, 3 arms x 3 seeds of 50,000 updates of 131,072 tokens: about 100 "

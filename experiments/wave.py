@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import jax
+
 from agents import tokens
 from agents.transformer import Interface
 from experiments.config import CompareConfig
@@ -19,7 +21,9 @@ def wave_of(config: CompareConfig, interface: Interface, layout: Layout) -> int:
     groups = layout.groups
     if config.runs_per_device:
         return groups * config.runs_per_device
-    memory = (layout.used()[0].memory_stats() or {}).get("bytes_limit", 0)
+    # Devices of other processes do not tell.
+    own = next(x for x in layout.used() if x.process_index == jax.process_index())
+    memory = (own.memory_stats() or {}).get("bytes_limit", 0)
     if not memory or interface.pixels:  # the formula knows no pictures
         return groups
     features = tokens.width(interface.fields, interface.symbols, interface.actions)

@@ -9,7 +9,7 @@ import pytest
 import envs
 from envs.pixels import Pixels
 from envs.unforgiving import Unforgiving
-from experiments import cli
+from experiments import creation
 from experiments import suite as suite_lib
 from experiments.config import check, preset, with_suites
 from experiments.errors import ConfigError
@@ -135,4 +135,4 @@ def test_a_broken_family_of_ones_own_is_named_before_anything_runs(
     (tmp_path / "broken_world.py").write_text(BROKEN, encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match=message):
-        cli._blame(("dark-room", f"broken_world:{name}"), last="types")
+        creation._blame(("dark-room", f"broken_world:{name}"), last="types")

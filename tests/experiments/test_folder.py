@@ -150,7 +150,7 @@ def test_only_a_run_without_cells_is_discarded(folder):
 
 
 def test_environment_says_what_a_number_was_measured_on():
-    found = environment([SimpleNamespace(device_kind="abacus")] * 3)
+    found = environment([SimpleNamespace(device_kind="abacus", process_index=0)] * 3)
     versions = {
         "python",
         "jax",
@@ -161,9 +161,10 @@ def test_environment_says_what_a_number_was_measured_on():
         "gymnasium",
         "orbax-checkpoint",
     }
-    assert found.keys() == versions | {"platform", "device", "cores", "processor", "commit"}
+    machine = {"platform", "device", "processes", "cores", "processor", "commit"}
+    assert found.keys() == versions | machine
     assert all(re.match(r"\d+\.\d+", found[name]) for name in versions)
-    assert found["device"] == "3 x abacus"
+    assert found["device"] == "3 x abacus" and found["processes"] == 1
     assert found["cores"] == os.cpu_count() and found["processor"]
     assert re.fullmatch(r"\S+", found["commit"])
 
@@ -174,7 +175,7 @@ def test_environment_does_without_git_and_proc(monkeypatch):
 
     monkeypatch.setattr(folder_lib.subprocess, "run", fail)
     monkeypatch.setattr(folder_lib.Path, "read_text", fail)
-    found = environment([SimpleNamespace(device_kind="abacus")])
+    found = environment([SimpleNamespace(device_kind="abacus", process_index=0)])
     assert (found["commit"], found["processor"]) == ("unknown", "unknown")
 
 

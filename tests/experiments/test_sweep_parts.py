@@ -60,8 +60,8 @@ def test_a_trial_is_a_run_that_goes_on(job, monkeypatch):
     def crash(*_):
         raise RuntimeError("out of memory")
 
-    def go_on(config, folder, progress, listen):
-        assert (config.learning_rate, folder.finished("bursty", 0)) == (0.003, True)
+    def go_on(job, listen):
+        assert (job.config.learning_rate, job.folder.finished("bursty", 0)) == (0.003, True)
 
     monkeypatch.setattr(sweep_trial, "_prepare", lambda config, job: None)
     monkeypatch.setattr(compare, "run", crash)

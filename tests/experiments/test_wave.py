@@ -18,6 +18,7 @@ class Machine(Layout):
     """Four devices of so many bytes."""
 
     memory: int | None = None
+    process_index = 0
 
     def used(self):
         return [self] * 4
