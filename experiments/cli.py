@@ -19,7 +19,7 @@ from experiments.config import (
     CompareConfig,
     check,
     from_stored,
-    preset,
+    preset_in,
     refuse_on_cpu,
     with_suites,
 )
@@ -134,13 +134,7 @@ def _parse(kind: type[Config], command: str, arguments: list[str], default: Any 
 
 
 def _compare(arguments: list[str]) -> int:
-    name = "quick"
-    for index, word in enumerate(arguments):
-        if word == "--preset" and index + 1 < len(arguments):
-            name = arguments[index + 1]
-        elif word.startswith("--preset="):
-            name = word.partition("=")[2]
-    config = with_suites(_parse(CompareConfig, "compare", arguments, preset(name)))
+    config = with_suites(_parse(CompareConfig, "compare", arguments, preset_in(arguments, "quick")))
     check(config)
     from experiments.creation import create, stored  # after the check: nothing is created before
     from experiments.folder import RunFolder

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, cast
 
-from experiments.config import CompareConfig, check, preset, with_suites
+from experiments.config import CompareConfig, check, preset_in, with_suites
 from experiments.devices import DEVICES, Device
 from experiments.errors import ConfigError
 from experiments.families import known
@@ -52,13 +52,7 @@ def run(arguments: list[str], parse: Callable[..., Any], prepare: Callable[[], N
     Raises:
         ConfigError: a person's mistake.
     """
-    name = "paper"
-    for index, word in enumerate(arguments):
-        if word == "--preset" and index + 1 < len(arguments):
-            name = arguments[index + 1]
-        elif word.startswith("--preset="):
-            name = word.partition("=")[2]
-    default = RooflineConfig(**dataclasses.asdict(preset(name)))
+    default = RooflineConfig(**dataclasses.asdict(preset_in(arguments, "paper")))
     given = parse(RooflineConfig, "roofline", arguments, default)
     config = cast(RooflineConfig, with_suites(given))
     check(config)

@@ -380,3 +380,18 @@ def preset(name: str) -> CompareConfig:
     """
     known("preset", (name,), tuple(PRESETS))
     return PRESETS[name]
+
+
+def preset_in(arguments: list[str], default: str) -> CompareConfig:
+    """The config of the preset that a command line names, on which its other flags build.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    name = default
+    for index, word in enumerate(arguments):
+        if word == "--preset" and index + 1 < len(arguments):
+            name = arguments[index + 1]
+        elif word.startswith("--preset="):
+            name = word.partition("=")[2]
+    return preset(name)

@@ -17,7 +17,7 @@ from icl.parallel import Layout
 def wave_of(config: CompareConfig, interface: Interface, layout: Layout) -> int:
     """Runs side by side in one program: a whole number on each group of devices. Where the config
     leaves it open, as many as fit the memory of an accelerator, but no more than there are to
-    train; on CPU one, since more of them are no faster on a core, and a wave is kept whole."""
+    train; on CPU one, so that a wave that is cut short loses little."""
     groups = layout.groups
     if config.runs_per_device:
         return groups * config.runs_per_device
