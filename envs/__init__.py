@@ -3,6 +3,7 @@
 from envs import families
 from envs.core import Env, Episode, Outcome, Policy, TimeStep, advance, begin
 from envs.gymnasium import register_all
+from envs.keys import new_key
 from envs.levels import LevelSet
 from envs.registry import make, names, register
 from envs.rollout import Trajectories, rollout
@@ -20,6 +21,7 @@ __all__ = [
     "families",
     "make",
     "names",
+    "new_key",
     "register",
     "rollout",
 ]

@@ -18,6 +18,7 @@ import numpy as np
 from gymnasium.spaces import Box, Discrete, MultiDiscrete
 
 from envs.core import Env, Episode, Level, TimeStep, advance, begin
+from envs.keys import new_key
 from envs.levels import LevelSet
 from envs.oracle import optimal_return, random_return
 from envs.pixels import Pixels
@@ -93,7 +94,7 @@ def fit(env: Env, level: Level, stacked: bool = False) -> Level:
     Raises:
         ValueError: it is no level of this environment, by its structure or its shapes.
     """
-    like = jax.eval_shape(env.level, jax.random.key(0))
+    like = jax.eval_shape(env.level, new_key(0))
     leaves, kind = jax.tree.leaves(level), jax.tree.structure(level)
     lead = np.shape(leaves[0])[:1] if stacked and leaves else ()
     given = [np.shape(leaf) for leaf in leaves]
@@ -130,14 +131,14 @@ def modes_of(env: Env, known: list[str], wanted: str | None) -> list[str]:
 
 @jax.jit
 def _draw(env: Env, index: jax.Array) -> Level:
-    """The level of ``jax.random.key(index)``, index uint32[]."""
-    return env.level(jax.random.key(index))
+    """The level of ``new_key(index)``, index uint32[]."""
+    return env.level(new_key(index))
 
 
 @jax.jit
 def _candidate(env: Env, index: jax.Array) -> tuple[Level, jax.Array]:
     """The same, and bool[]: whether it is admissible, where that can be known."""
-    level = env.level(jax.random.key(index))
+    level = env.level(new_key(index))
     if not env.num_states:
         return level, jnp.ones((), bool)
     table = env.tabulate(level)
@@ -152,12 +153,12 @@ def _member(levels: LevelSet, index: jax.Array) -> Level:
 
 @jax.jit
 def _begin(env: Env, seed: jax.Array, level: Level) -> Episode:
-    return begin(env, jax.random.fold_in(jax.random.key(seed), 0), level)
+    return begin(env, jax.random.fold_in(new_key(seed), 0), level)
 
 
 @jax.jit
 def _advance(env: Env, seed: jax.Array, level: Level, episode: Episode, action) -> Episode:
-    key = jax.random.fold_in(jax.random.key(seed), episode.time + 1)
+    key = jax.random.fold_in(new_key(seed), episode.time + 1)
     return advance(env, key, level, episode, action)
 
 
@@ -202,7 +203,7 @@ class LevelburstEnv(gymnasium.Env):
             level: what resets play. None: another level each time, drawn from the generator
                 among the admissible ones (solvable within the horizon, the optimum ``margin``
                 above random play; all of them where states cannot be enumerated). An int i in
-                [0, 2³²): the level drawn from ``jax.random.key(i)``, admissible or not. Text: the
+                [0, 2³²): the level drawn from ``new_key(i)``, admissible or not. Text: the
                 level that it shows (``Env.parse``). A LevelSet: one of its levels each time,
                 uniformly. Anything else: a level itself, as ``Env.level`` makes it.
             observations: ``symbols`` or ``pixels`` (envs/pixels.py).

@@ -19,7 +19,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Env, Level, Policy, advance, begin
-from envs.oracle import optimal_return, random_return
+from envs.oracle import optimal_return, random_return, solve
 
 Split = Literal["train", "test", "all"]
 BUCKETS = 8  # of which one holds the test levels
@@ -41,6 +41,8 @@ class LevelSet(struct.PyTreeNode):
             and of the expert.
         zipf: float32[], exponent: level i is drawn with weight (i + 1) ** -zipf; 0 is uniform.
         expert: who demonstrates these levels; None is the oracle.
+        solved: uint8[n, S, ceil(A / 8)], the oracle's optimal actions of every state as bits; None
+            with another expert. Solved once, at admission: a level is played many times.
     """
 
     env: Env
@@ -50,6 +52,7 @@ class LevelSet(struct.PyTreeNode):
     references: jax.Array
     zipf: jax.Array
     expert: Policy | None = None
+    solved: jax.Array | None = None
 
     def level(self, index: int | jax.Array) -> Level:
         """The level with an index int32[] in [0, n)."""
@@ -58,6 +61,14 @@ class LevelSet(struct.PyTreeNode):
     def levels(self, indices: jax.Array) -> Level:
         """The levels with indices int32[L], stacked on a leading axis."""
         return jax.vmap(self.level)(indices)
+
+    def optimal(self, indices: jax.Array) -> jax.Array | None:
+        """bool[L, S, A], the optimal actions in the levels with indices int32[L], as the oracle
+        remembers them; None with another expert."""
+        if self.solved is None:
+            return None
+        bits = jnp.unpackbits(self.solved[indices], axis=-1, count=self.env.num_actions)
+        return bits.astype(bool)
 
     def sample(self, key: jax.Array, count: int) -> jax.Array:
         """int32[count]: different indices, drawn one after the other by weight without
@@ -75,13 +86,17 @@ def bucket(fingerprint: jax.Array | np.ndarray) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames="count")
 def _draw(env: Env, key: jax.Array, first: jax.Array, expert: Policy | None, *, count: int):
-    """Fingerprints, references and admissibility of the draws first … first + count - 1."""
+    """Of the draws first … first + count - 1: fingerprints, references, admissibility, and the
+    optimal actions where the oracle demonstrates."""
 
     def one(index: jax.Array):
         own = jax.random.fold_in(key, index)
         level = env.level(own)
+        solved = None
         if env.num_states:
             table = env.tabulate(level)
+            if expert is None:
+                solved = jnp.packbits(solve(table).optimal, axis=-1)
             references = [random_return(table, env.horizon), optimal_return(table, env.horizon)]
         else:
             references = [
@@ -91,7 +106,7 @@ def _draw(env: Env, key: jax.Array, first: jax.Array, expert: Policy | None, *, 
         references = jnp.stack(references)
         lead = references[1] - references[0]
         admitted = (lead >= env.margin) & (lead > 0)  # at margin 0, too, there must be a way
-        return env.fingerprint(level), references, admitted
+        return env.fingerprint(level), references, admitted, solved
 
     return jax.vmap(one)(first + jnp.arange(count, dtype=jnp.uint32))
 
@@ -150,11 +165,12 @@ def draw_levels(
             f"{name} cannot be enumerated, so its levels have no oracle: give an expert "
             "(agents/ppo.py trains one)"
         )
-    ids, prints, references = np.zeros(0, np.uint32), np.zeros((0, 2), np.uint32), []
+    ids, prints = np.zeros(0, np.uint32), np.zeros((0, 2), np.uint32)
+    references, solved = [], []
     first = dry = 0
     while ids.size < count:
-        drawn, values, admitted = map(
-            np.asarray, _draw(env, key, jnp.uint32(first), expert, count=BLOCK)
+        drawn, values, admitted, optimal = jax.device_get(
+            _draw(env, key, jnp.uint32(first), expert, count=BLOCK)
         )
         if split != "all":
             admitted = admitted & ((np.asarray(bucket(drawn)) == 0) == (split == "test"))
@@ -165,6 +181,7 @@ def draw_levels(
         ids = np.concatenate([ids, np.asarray(first + fresh, np.uint32)])
         prints = np.concatenate([prints, drawn[fresh]])
         references.append(values[fresh])
+        solved.append(None if optimal is None else optimal[fresh])
         first += BLOCK
         dry = 0 if fresh.size else dry + 1
         if ids.size < count and (dry == PATIENCE or first >= 2**26):
@@ -180,6 +197,7 @@ def draw_levels(
         references=jnp.asarray(np.concatenate(references)[:count]),
         zipf=jnp.float32(zipf),
         expert=expert,
+        solved=None if expert else jnp.asarray(np.concatenate(solved)[:count]),
     )
 
 

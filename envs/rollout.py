@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 from flax import struct
 
@@ -40,7 +42,13 @@ class Trajectories(struct.PyTreeNode):
 
 
 def rollout(
-    env: Env, policy: Policy, key: jax.Array, levels: Level, *, rollouts: int
+    env: Env,
+    policy: Policy,
+    key: jax.Array,
+    levels: Level,
+    *,
+    rollouts: int,
+    memory: Any = None,
 ) -> Trajectories:
     """Rolls a policy out ``rollouts`` times in every level, to the environment's horizon.
 
@@ -50,6 +58,7 @@ def rollout(
         key: consumed; or keys [L], one a level, that were split from one.
         levels: levels stacked on a leading axis L.
         rollouts: R, episodes of each level.
+        memory: what ``policy.init`` would return, where it is known, stacked on L.
 
     Returns:
         Trajectories[L, R, T] with T = env.horizon.
@@ -57,15 +66,16 @@ def rollout(
     count = jax.tree.leaves(levels)[0].shape[0]
     keys = key if key.ndim else jax.random.split(key, count)
 
-    def one_level(key: jax.Array, level: Level) -> dict[str, jax.Array]:
+    def one_level(key: jax.Array, level: Level, carry: Any) -> dict[str, jax.Array]:
         init_key, rollout_key = jax.random.split(key)
-        carry = policy.init(init_key, env, level)
+        if memory is None:
+            carry = policy.init(init_key, env, level)
 
         def one_rollout(key: jax.Array) -> dict[str, jax.Array]:
             begin_key, scan_key = jax.random.split(key)
 
-            def one_step(memory, key):
-                episode, carry = memory
+            def one_step(before, key):
+                episode, carry = before
                 act_key, step_key = jax.random.split(key)
                 action, carry = policy.act(act_key, env, level, episode.state, carry)
                 after = advance(env, step_key, level, episode, action)
@@ -80,10 +90,10 @@ def rollout(
                 }
                 return (after, carry), step
 
-            memory = (begin(env, begin_key, level), carry)
-            return jax.lax.scan(one_step, memory, jax.random.split(scan_key, env.horizon))[1]
+            start = (begin(env, begin_key, level), carry)
+            return jax.lax.scan(one_step, start, jax.random.split(scan_key, env.horizon))[1]
 
         return jax.vmap(one_rollout)(jax.random.split(rollout_key, rollouts))
 
-    steps = jax.vmap(one_level)(keys, levels)
+    steps = jax.vmap(one_level)(keys, levels, memory)
     return Trajectories(**steps, fingerprint=jax.vmap(env.fingerprint)(levels))

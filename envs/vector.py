@@ -15,6 +15,7 @@ from gymnasium.vector.utils import batch_space
 
 from envs.core import Env, Episode, Level, State, TimeStep, advance, begin
 from envs.gymnasium import SEEDS, Observations, build, fit, modes_of, spaces
+from envs.keys import new_key
 from envs.levels import LevelSet, draw_levels
 from envs.render import image
 from envs.wrappers import Wrapper, wrap
@@ -142,8 +143,8 @@ class LevelburstVectorEnv(VectorEnv):
             family: a registered name, ``module:Class`` or a ready Env.
             num_envs: N.
             levels: the buffer: a LevelSet, levels stacked on a leading axis, or a number L, the
-                first different admissible levels of ``draw_levels(core, jax.random.key(0), L)``
-                (where states cannot be enumerated, those of ``jax.random.key(0 … L - 1)``).
+                first different admissible levels of ``draw_levels(core, new_key(0), L)``
+                (where states cannot be enumerated, those of ``new_key(0 … L - 1)``).
             autoreset_mode: an AutoresetMode, or ``NextStep``, ``SameStep`` or ``Disabled``.
             observations: ``symbols`` or ``pixels`` (envs/pixels.py).
             stickiness: probability in [0, 1] of a sticky action (envs/wrappers.py).
@@ -173,9 +174,9 @@ class LevelburstVectorEnv(VectorEnv):
             if levels < 1:
                 raise ValueError(f"levels {levels}: use 1 or more")
             if not self.core.num_states:
-                keys = jax.vmap(jax.random.key)(jnp.arange(levels, dtype=jnp.uint32))
+                keys = jax.vmap(new_key)(jnp.arange(levels, dtype=jnp.uint32))
                 return jax.jit(jax.vmap(self.core.level))(keys)
-            levels = draw_levels(self.core, jax.random.key(0), int(levels))
+            levels = draw_levels(self.core, new_key(0), int(levels))
         if isinstance(levels, LevelSet):
             return jax.jit(LevelSet.levels)(levels, jnp.arange(levels.ids.shape[0]))
         return levels
@@ -204,7 +205,7 @@ class LevelburstVectorEnv(VectorEnv):
             raise ValueError(f"reset_mask: expected bool[{self.num_envs}] with a True in it")
         drawn = self.np_random.integers(self.size, size=self.num_envs)
         index = self._whole("level", options.get("level", drawn), self.size)
-        key = jax.random.key(self.np_random.integers(SEEDS, dtype=np.uint32))
+        key = new_key(self.np_random.integers(SEEDS, dtype=np.uint32))
         batch = _start(self.core, self.levels, key, index)
         if not mask.all():
             old = self._running()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from agents import checkpoint, sharding
 from agents.retrieval import READERS
 from agents.transformer import ModelConfig
+from envs.keys import new_key
 from experiments import processes
 from experiments import results as results_lib
 from experiments import suite as suite_lib
@@ -22,6 +22,7 @@ from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 from experiments.experts import equip
 from experiments.folder import RunFolder, environment, uninterrupted
+from experiments.gather import gather
 from experiments.progress import Progress
 from experiments.wave import wave_of
 from icl import arms as arms_lib
@@ -90,7 +91,7 @@ class Comparison:
             accumulate=c.accumulate,
             fsdp=c.fsdp,
         )
-        return initial(model, self.suite.interface, jax.random.key(seed), shapes)
+        return initial(model, self.suite.interface, new_key(seed), shapes)
 
     def _run(self, cell: Cell) -> Run:
         c = self.config
@@ -135,7 +136,7 @@ class Comparison:
     def test(self, tester: Callable[..., Any], cells: list[Cell], minds: Any) -> list[Any]:
         """One tuple of Results (NumPy), set by set, a cell. The key is the seed's: all arms of a
         seed meet the same levels, demonstrations and dice."""
-        base = [jax.random.fold_in(jax.random.key(seed), 2**29) for _, seed in cells]
+        base = [jax.random.fold_in(new_key(seed), 2**29) for _, seed in cells]
         show_keys, play_keys = (
             self.stack([jax.random.fold_in(key, i) for key in base]) for i in range(2)
         )
@@ -185,7 +186,7 @@ def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
     seconds = round(time.time() - progress.phases.began, 1) if whole else None  # unknown if resumed
     if not processes.leader():
         return {}
-    return _finish(job, machine | {"seconds": seconds, "phases": progress.phases.report()})
+    return gather(job, machine | {"seconds": seconds, "phases": progress.phases.report()})
 
 
 def _train_wave(
@@ -316,60 +317,6 @@ def _read(job: Comparison, progress: Progress) -> None:
             )
             if processes.leader():
                 folder.write(f"cells/{folder.cell(reader, seed)}.json", rows)
-
-
-def _finish(job: Comparison, machine: dict[str, Any]) -> dict[str, Any]:
-    """Gathers the cells into ``results.json``; ``machine`` is what the session began with."""
-    config, folder = job.config, job.folder
-    names = [*config.arms, *config.readers]
-    rows = [
-        row
-        for arm in names
-        for seed in job.seeds
-        for row in folder.read(f"cells/{folder.cell(arm, seed)}.json")
-    ]
-    path = folder.path / "metrics.jsonl"
-    lines = [json.loads(x) for x in path.read_text(encoding="utf-8").splitlines()]
-    curves = [line for line in lines if line["kind"] == "evaluation"]
-    found = {
-        "schema": 1,
-        "config": folder.read("config.json"),
-        "environment": machine,
-        "arms": {arm: _deal(config, arm, lines) for arm in config.arms},
-        "families": {name: _family(job, name) for name in (*job.suite.train, *job.suite.held_out)},
-        "rows": rows,
-        "verdicts": results_lib.verdicts_of(rows, curves),
-    }
-    folder.write("results.json", found)
-    return found
-
-
-def _family(job: Comparison, name: str) -> dict[str, Any]:
-    """What the scores of a family refer to."""
-    expert = name in job.suite.experts
-    return {
-        "optimum": "the return of a PPO expert, simulated" if expert else "exact",
-        "random": "simulated" if expert else "exact",
-    }
-
-
-def _deal(config: CompareConfig, name: str, lines: list[dict[str, Any]]) -> dict[str, Any]:
-    """What an arm made of its pool: what was asked of it, and what was measured in training."""
-    arm = arms_lib.named(name, config.chunk)
-    pool = config.pool * config.contexts // len(config.families)
-    own = [line for line in lines if line["kind"] == "train" and line["arm"] == name]
-    measured = {
-        field: float(np.median([line[field] for line in own]))
-        for field in ("mean_row", "longest_row", "whole_cells", "tokens_per_second")
-    }
-    note = "its contexts end after one trajectory: k >= 1 lies outside its training"
-    return {
-        **dataclasses.asdict(arms_lib.check(arm, pool, config.slots, config.horizon)),
-        "pool_levels": pool,
-        "positions": config.horizon * (1 if arm.alone else config.slots),
-        **measured,
-        "note": note if arm.alone else "",
-    }
 
 
 def evaluate_again(

@@ -13,6 +13,7 @@ from agents import checkpoint
 from agents.expert import Expert, untrained
 from agents.ppo import Metrics, PPOConfig, train
 from envs.core import Env
+from envs.keys import new_key
 from envs.wrappers import Sticky, wrap
 from experiments import processes
 from experiments.config import CompareConfig
@@ -42,7 +43,7 @@ def equip(config: CompareConfig, suite: Suite, folder: Path, progress: Progress)
 def _expert(config: CompareConfig, name: str, bare: Env, folder: Path, progress: Progress):
     longer = bare.replace(horizon=max(EPISODE, bare.horizon))
     env = wrap(Sticky, longer, stickiness=config.stickiness)
-    key = jax.random.fold_in(jax.random.key(config.seed), 2**28)
+    key = jax.random.fold_in(new_key(config.seed), 2**28)
     level_key, train_key = jax.random.split(key)
     settings = PPOConfig(
         updates=config.expert_updates,

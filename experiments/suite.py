@@ -10,6 +10,7 @@ import jax
 import envs
 from agents.transformer import Interface
 from envs.core import Env, Policy
+from envs.keys import new_key
 from envs.levels import LevelSet, draw_levels, overlap
 from envs.pixels import Pixels
 from envs.wrappers import Scramble, Sticky, pad, wrap
@@ -119,7 +120,7 @@ def draw(config: CompareConfig, suite: Suite, seed: int) -> Sets:
     Raises:
         ConfigError: a family has too few levels, or a train and a test set share one.
     """
-    key = jax.random.fold_in(jax.random.key(seed), 2**30)
+    key = jax.random.fold_in(new_key(seed), 2**30)
     families = [*suite.train.items(), *suite.held_out.items()]
 
     def of_family(index: int) -> tuple[LevelSet, ...]:

@@ -51,10 +51,11 @@ def show(key: jax.Array, arm: Arm, families: Families, *, count: int, demos: int
     for index, family in enumerate(families):
         shares = [pool.levels(jnp.arange(count)) for pool in family]
         levels.append(jax.tree.map(lambda *x: jnp.stack(x), *shares))
-        joined = jax.tree.map(lambda *x: jnp.concatenate(x), *shares)
+        known = [(share, pool.optimal(jnp.arange(count))) for share, pool in zip(shares, family)]
+        joined, memory = jax.tree.map(lambda *x: jnp.concatenate(x), *known)
         demo_key = jax.random.fold_in(key, index)
         expert = family[0].expert or Oracle()
-        played = rollout(family[0].env, expert, demo_key, joined, rollouts=slots + 1)
+        played = rollout(family[0].env, expert, demo_key, joined, rollouts=slots + 1, memory=memory)
         groups += [
             jax.tree.map(lambda x, i=i: x[i * count : (i + 1) * count], played)
             for i in range(len(family))

@@ -226,9 +226,13 @@ class Program:
         for i, levels in enumerate(run.levels):
             indices = levels.sample(level_keys[i], count)
             keys, indices = sharding.own((jax.random.split(rollout_keys[i], count), indices))
-            expert = levels.expert or Oracle()
             played = rollout(
-                levels.env, expert, keys, levels.levels(indices), rollouts=self.config.slots
+                levels.env,
+                levels.expert or Oracle(),
+                keys,
+                levels.levels(indices),
+                rollouts=self.config.slots,
+                memory=levels.optimal(indices),
             )
             groups.append(sharding.joined(played, count))
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *groups)

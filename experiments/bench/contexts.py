@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import jax
 
 from agents.transformer import ModelConfig
+from envs.keys import new_key
 from envs.levels import draw_levels
 from experiments import suite as suite_lib
 from experiments.bench.clock import OURS, Race, Side, compiled, timed
@@ -36,7 +37,7 @@ def races(sizes: Sizes, peers: Peers) -> Iterator[Race]:
         slots=config.slots, levels=config.contexts // len(config.families), pool=config.pool
     )
     body = ModelConfig(config.width, config.layers, config.heads)
-    program, state = initial(body, suite.interface, jax.random.key(0), shapes)
+    program, state = initial(body, suite.interface, new_key(0), shapes)
     run = Run(named(config.arms[0], config.chunk), Numbers(), levels)
     number = [0]
 

@@ -17,6 +17,7 @@ import numpy as np
 import envs
 from agents.tokens import Tokens
 from agents.transformer import Interface, ModelConfig, define
+from envs.keys import new_key
 from envs.wrappers import pad
 from experiments.bench import training
 from experiments.bench.actors import Naive, Plain
@@ -37,7 +38,7 @@ PLAIN = "a cache of full size for every row, its copy of the prefix in it; atten
 def races(sizes: Sizes, peers: Peers) -> Iterator[Race]:
     """Both ways at every T."""
     face = Interface(fields=2, symbols=38, actions=4)
-    graph, parameters = define(BODY, face, jax.random.key(0))
+    graph, parameters = define(BODY, face, new_key(0))
     own = ModelActor(parameters, graph)
     for steps in sizes.lengths:
         shown = _shown(sizes, face)
@@ -116,7 +117,7 @@ def _side(who: str, what: str, amount: float, function: Any, *given: Any) -> Sid
     number = [jnp.uint32(0)]
 
     def keyed(number: jax.Array, *arguments: Any) -> tuple[jax.Array, Any]:
-        key = jax.random.fold_in(jax.random.key(0), number)
+        key = jax.random.fold_in(new_key(0), number)
         return number + 1, function(arguments[0], key, *arguments[1:])
 
     arguments = (actor, shown, lengths, rest)
@@ -165,5 +166,5 @@ def _levels(sizes: Sizes, face: Interface, steps: int) -> tuple[Any, Any]:
     """(environment of T steps behind the interface, its levels, one a context)."""
     inner = envs.make("dark-room", size=5, horizon=steps)
     env = pad(inner, face.fields, face.symbols, face.actions)
-    keys = jax.random.split(jax.random.key(0), sizes.groups)
+    keys = jax.random.split(new_key(0), sizes.groups)
     return env, jax.jit(jax.vmap(env.level))(keys)

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from agents.transformer import ModelConfig
+from envs.keys import new_key
 from envs.levels import draw_levels
 from experiments import suite as suite_lib
 from experiments.bench import child, training
@@ -62,7 +63,7 @@ def _levels(sizes: Sizes) -> Iterator[Race]:
 
     def draw(count: int) -> jax.Array:
         number[0] += 1
-        return draw_levels(env, jax.random.key(number[0]), count, split="train").ids
+        return draw_levels(env, new_key(number[0]), count, split="train").ids
 
     for count in sizes.scale_levels:
         side = Side(OURS, "key-door as in quick", count, timed(lambda n=count: draw(n)))
@@ -89,14 +90,12 @@ def _demos(sizes: Sizes) -> Iterator[Race]:
         families = suite_lib.draw(config, suite, 0).test
         body = ModelConfig(config.width, config.layers, config.heads)
         shapes = TrainConfig(slots=config.slots)
-        program, state = initial(body, suite.interface, jax.random.key(0), shapes)
-        shown = jax.jit(lambda f, d=demos: show(jax.random.key(1), Arm(), f, count=16, demos=d))(
-            families
-        )
+        program, state = initial(body, suite.interface, new_key(0), shapes)
+        shown = jax.jit(lambda f, d=demos: show(new_key(1), Arm(), f, count=16, demos=d))(families)
         shape = EvaluateConfig(levels=16, demos=demos)
         actor = ModelActor(state.parameters, program.graph)
         test, seconds = compiled(
-            lambda a, f, s, shape=shape: evaluate(a, shape, jax.random.key(2), f, s),
+            lambda a, f, s, shape=shape: evaluate(a, shape, new_key(2), f, s),
             actor,
             families,
             shown,

@@ -16,6 +16,7 @@ import numpy as np
 import envs
 from envs import lanes
 from envs.core import Env
+from envs.keys import new_key
 from envs.vector import LevelburstVectorEnv
 from envs.wrappers import wrap
 from experiments.bench.clock import OURS, Race, Side, compiled, first_line, timed
@@ -131,10 +132,10 @@ class _Together:
 
 def _scan(who: str, env: Env, count: int, steps: int, levels: int, what: str) -> Side:
     """Our lanes in one compiled scan."""
-    drawn = jax.jit(jax.vmap(env.level))(jax.random.split(jax.random.key(0), levels))
-    pool = jax.jit(lanes.buffer)(env, jax.random.key(1), drawn)
+    drawn = jax.jit(jax.vmap(env.level))(jax.random.split(new_key(0), levels))
+    pool = jax.jit(lanes.buffer)(env, new_key(1), drawn)
     index = jnp.arange(count, dtype=jnp.int32) % levels
-    box = [(jax.jit(lanes.start)(env, pool, index), jax.random.key(2))]
+    box = [(jax.jit(lanes.start)(env, pool, index), new_key(2))]
 
     def play(pool: lanes.Buffer, state: State) -> State:
         def one(rows: lanes.Lanes, key: jax.Array) -> tuple[lanes.Lanes, None]:
@@ -157,7 +158,7 @@ def _scan(who: str, env: Env, count: int, steps: int, levels: int, what: str) ->
 
 def _calls(env: Env, count: int, steps: int, levels: int) -> Side:
     """Our Gymnasium VectorEnv, one call a step."""
-    drawn = jax.jit(jax.vmap(env.level))(jax.random.split(jax.random.key(0), levels))
+    drawn = jax.jit(jax.vmap(env.level))(jax.random.split(new_key(0), levels))
     vector = LevelburstVectorEnv(env, num_envs=count, levels=drawn)
     vector.reset(seed=0)
     dice = np.random.default_rng(0)

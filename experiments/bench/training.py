@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from agents.tokens import Steps
 from agents.transformer import ModelConfig
+from envs.keys import new_key
 from experiments import suite as suite_lib
 from experiments.bench.clock import compiled
 from experiments.bench.machine import spread
@@ -92,7 +93,7 @@ def make(model: Model, families: tuple[str, ...]) -> Training:
     levels = suite_lib.draw(config, suite, 0).train
     shapes = TrainConfig(slots=slots, levels=model.batch // len(families))
     body = ModelConfig(model.width, model.layers, model.heads)
-    program, state = initial(body, suite.interface, jax.random.key(0), shapes)
+    program, state = initial(body, suite.interface, new_key(0), shapes)
     return Training(program, state, Run(Arm(), Numbers(), levels), model)
 
 

@@ -1,5 +1,7 @@
 """Contracts 8 and 9: admitted levels are solvable, distinct, deterministic and never shared."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,8 +9,11 @@ import pytest
 from scipy import stats
 
 import envs
+from agents.policy import Oracle, Random
 from envs.core import Env
 from envs.levels import LevelSet, bucket, draw_levels, overlap
+from envs.oracle import solve
+from envs.rollout import rollout
 from tests.envs.reference import FAMILIES, dynamics, finite_return, plain, steps_to_goal
 from tests.envs.worlds import LEVELS, MEMBERS, STICKINESS, each, same
 
@@ -181,3 +186,19 @@ def test_samples_are_without_replacement(drawn):
     chosen = draw_levels(envs.make("dark-room"), jax.random.key(0), 10, zipf=1.0)
     key = jax.random.split(jax.random.key(3), 20_000)[0]
     assert chosen.sample(key, 3).tolist() == drawn(1.0)[0, :3].tolist()
+
+
+@pytest.mark.parametrize("name", ("key-door", "bandit"))
+def test_a_set_remembers_what_the_oracle_plays(name, draws):
+    """Bit for bit what solving the levels again gives, and rollouts are the same with it."""
+    chosen, indices = draws(name, 500), jnp.asarray([3, 0, 499, 3])
+    levels = chosen.levels(indices)
+    solved = jax.vmap(lambda level: solve(chosen.env.tabulate(level)).optimal)(levels)
+    np.testing.assert_array_equal(chosen.optimal(indices), solved)
+    play = functools.partial(rollout, chosen.env, Oracle(), jax.random.key(5), levels, rollouts=2)
+    same(play(memory=chosen.optimal(indices)), play())
+
+
+def test_a_set_with_another_expert_remembers_nothing():
+    chosen = draw_levels(envs.make("dark-room"), jax.random.key(0), 8, expert=Random())
+    assert chosen.solved is None and chosen.optimal(jnp.arange(3)) is None

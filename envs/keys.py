@@ -1,0 +1,98 @@
+"""Random keys: JAX's threefry, bit for bit, in a form that is fast on CPUs.
+
+There JAX rolls the twenty rounds of Threefry-2x32 (Salmon et al. 2011, "Parallel random numbers: as
+easy as 1, 2, 3") into a loop of many small kernels, which for the few numbers of an environment's
+step costs more than their arithmetic. Here the rounds are straight: numbers become part of the
+kernel that reads them, and keys, which many kernels read, are made once by a kernel of their own.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.experimental.xla_metadata import set_xla_metadata
+from jax.extend.random import define_prng_impl
+
+ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+PARITY = 0x1BD11BDA
+
+
+def new_key(seed: int | np.integer | jax.Array) -> jax.Array:
+    """The key of a seed, an integer: of ``jax.random.key``, with the same numbers to come. It
+    and its descendants go wherever a key may; but not into one array with other keys of JAX."""
+    return jax.random.key(seed, impl=THREEFRY)
+
+
+@jax.jit
+def _threefry(
+    first: jax.Array, second: jax.Array, high: jax.Array, low: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The hash, uint32 each and broadcast together, of a counter (high, low) by a key."""
+    words = (first, second, first ^ second ^ jnp.uint32(PARITY))
+    high, low = high + words[0], low + words[1]
+    for group in range(5):
+        for turn in ROTATIONS[group % 2]:
+            high = high + low
+            low = high ^ ((low << jnp.uint32(turn)) | (low >> jnp.uint32(32 - turn)))
+        high = high + words[(group + 1) % 3]
+        low = low + words[(group + 2) % 3] + jnp.uint32(group + 1)
+    return high, low
+
+
+def _hash(key: jax.Array, high: jax.Array, low: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return _threefry(key[0], key[1], high, low)
+
+
+def _new(key: jax.Array, high: jax.Array, low: jax.Array) -> jax.Array:
+    """Keys uint32[..., 2]. On CPU the compiler would fold the hash into all that reads a key, and
+    a chain of keys would be hashed anew for every number at its end: the call stays a call."""
+
+    def apart(*words: jax.Array) -> tuple[jax.Array, jax.Array]:
+        with set_xla_metadata(inlineable="false"):
+            return _threefry(*words)
+
+    words = (key[0], key[1], high, low)
+    return jnp.stack(lax.platform_dependent(*words, cpu=apart, default=_threefry), axis=-1)
+
+
+def _counts(shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    """Counters (high, low), uint32[shape] each, of the elements in order."""
+    size = math.prod(shape)
+    if size >= 2**32:
+        raise NotImplementedError(f"{size} random numbers in one draw; draw fewer than 2**32")
+    low = lax.iota(jnp.uint32, size).reshape(shape)
+    return jnp.zeros_like(low), low
+
+
+def _seed(seed: jax.Array) -> jax.Array:
+    return jax.random.key_data(jax.random.key(seed, impl="threefry2x32"))
+
+
+def _split(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    return _new(key, *_counts(shape))
+
+
+def _fold_in(key: jax.Array, data: int | jax.Array) -> jax.Array:
+    return _new(key, jnp.uint32(0), jnp.asarray(data, jnp.uint32))
+
+
+def _random_bits(key: jax.Array, width: int, shape: tuple[int, ...]) -> jax.Array:
+    high, low = _hash(key, *_counts(shape))
+    if width == 64:
+        return (high.astype(jnp.uint64) << jnp.uint64(32)) | low.astype(jnp.uint64)
+    return (high ^ low).astype(f"uint{width}")
+
+
+THREEFRY = define_prng_impl(
+    key_shape=(2,),
+    seed=_seed,
+    split=_split,
+    random_bits=_random_bits,
+    fold_in=_fold_in,
+    name="levelburst_threefry",
+    tag="lvl",
+)
