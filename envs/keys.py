@@ -8,14 +8,19 @@ kernel that reads them, and keys, which many kernels read, are made once by a ke
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import ShapedArray
 from jax.experimental.xla_metadata import set_xla_metadata
+from jax.extend.core import Primitive
 from jax.extend.random import define_prng_impl
+from jax.interpreters import batching, mlir
 
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 PARITY = 0x1BD11BDA
@@ -27,11 +32,9 @@ def new_key(seed: int | np.integer | jax.Array) -> jax.Array:
     return jax.random.key(seed, impl=THREEFRY)
 
 
-@jax.jit
-def _threefry(
+def _rounds(
     first: jax.Array, second: jax.Array, high: jax.Array, low: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The hash, uint32 each and broadcast together, of a counter (high, low) by a key."""
     words = (first, second, first ^ second ^ jnp.uint32(PARITY))
     high, low = high + words[0], low + words[1]
     for group in range(5):
@@ -43,20 +46,38 @@ def _threefry(
     return high, low
 
 
-def _hash(key: jax.Array, high: jax.Array, low: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return _threefry(key[0], key[1], high, low)
+def _apart(*words: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The rounds in a call that stays a call: the compiler would fold them into all that reads a
+    key, and a chain of keys would be hashed anew for every number at its end."""
+    with set_xla_metadata(inlineable="false"):
+        return jax.jit(_rounds)(*words)
 
 
-def _new(key: jax.Array, high: jax.Array, low: jax.Array) -> jax.Array:
-    """Keys uint32[..., 2]. On CPU the compiler would fold the hash into all that reads a key, and
-    a chain of keys would be hashed anew for every number at its end: the call stays a call."""
+def _primitive(name: str, **lowerings: Callable[..., tuple[jax.Array, jax.Array]]) -> Primitive:
+    """A hash, uint32 each and broadcast together, of a counter (high, low) by a key (first,
+    second): one operation to JAX, so that tracing it costs nothing."""
+    made = Primitive(name)
+    made.multiple_results = True
+    made.def_impl(jax.jit(made.bind))
+    made.def_abstract_eval(lambda *words: (_form(words),) * 2)
+    batching.defbroadcasting(made)
+    mlir.register_lowering(made, mlir.lower_fun(_rounds))
+    for platform, rounds in lowerings.items():
+        mlir.register_lowering(made, mlir.lower_fun(rounds), platform=platform)
+    return made
 
-    def apart(*words: jax.Array) -> tuple[jax.Array, jax.Array]:
-        with set_xla_metadata(inlineable="false"):
-            return _threefry(*words)
 
-    words = (key[0], key[1], high, low)
-    return jnp.stack(lax.platform_dependent(*words, cpu=apart, default=_threefry), axis=-1)
+def _form(words: Sequence[ShapedArray]) -> ShapedArray:
+    shape = np.broadcast_shapes(*(word.shape for word in words))
+    return ShapedArray(shape, np.dtype(np.uint32))
+
+
+NUMBERS = _primitive("threefry_numbers")
+KEYS = _primitive("threefry_keys", cpu=_apart)
+
+
+def _hash(kind: Primitive, key: jax.Array, high: jax.Array, low: jax.Array) -> list[jax.Array]:
+    return kind.bind(key[0], key[1], high, low)
 
 
 def _counts(shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
@@ -72,16 +93,19 @@ def _seed(seed: jax.Array) -> jax.Array:
     return jax.random.key_data(jax.random.key(seed, impl="threefry2x32"))
 
 
+@functools.partial(jax.jit, static_argnums=1)
 def _split(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    return _new(key, *_counts(shape))
+    return jnp.stack(_hash(KEYS, key, *_counts(shape)), axis=-1)
 
 
+@jax.jit
 def _fold_in(key: jax.Array, data: int | jax.Array) -> jax.Array:
-    return _new(key, jnp.uint32(0), jnp.asarray(data, jnp.uint32))
+    return jnp.stack(_hash(KEYS, key, jnp.uint32(0), jnp.asarray(data, jnp.uint32)))
 
 
+@functools.partial(jax.jit, static_argnums=(1, 2))
 def _random_bits(key: jax.Array, width: int, shape: tuple[int, ...]) -> jax.Array:
-    high, low = _hash(key, *_counts(shape))
+    high, low = _hash(NUMBERS, key, *_counts(shape))
     if width == 64:
         return (high.astype(jnp.uint64) << jnp.uint64(32)) | low.astype(jnp.uint64)
     return (high ^ low).astype(f"uint{width}")

@@ -201,6 +201,23 @@ def draw_levels(
     )
 
 
+def blank_levels(
+    env: Env, key: jax.Array, count: int, *, zipf: float = 0.0, expert: Policy | None = None
+) -> LevelSet:
+    """What ``draw_levels`` returns, with zeros for levels: for compiling before any is drawn."""
+    bits = (count, env.num_states, -(-env.num_actions // 8))
+    return LevelSet(
+        env=env,
+        key=key,
+        ids=jnp.zeros(count, jnp.uint32),
+        fingerprints=jnp.zeros((count, 2), jnp.uint32),
+        references=jnp.zeros((count, 2)),
+        zipf=jnp.float32(zipf),
+        expert=expert,
+        solved=None if expert else jnp.zeros(bits, jnp.uint8),
+    )
+
+
 def overlap(first: LevelSet, second: LevelSet) -> list[tuple[int, int]]:
     """Pairs of indices (in the first, in the second) of levels with the same fingerprint."""
     where = {tuple(row): i for i, row in enumerate(np.asarray(first.fingerprints).tolist())}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import struct
 
 from envs.core import Env, Level, Policy, advance, begin
@@ -74,24 +75,33 @@ def rollout(
         def one_rollout(key: jax.Array) -> dict[str, jax.Array]:
             begin_key, scan_key = jax.random.split(key)
 
-            def one_step(before, key):
+            def one_step(before, keys):
                 episode, carry = before
-                act_key, step_key = jax.random.split(key)
+                act_key, step_key = keys
                 action, carry = policy.act(act_key, env, level, episode.state, carry)
                 after = advance(env, step_key, level, episode, action)
-                step = {
-                    "observation": episode.timestep.observation,
-                    "action": action,
-                    "reward": after.timestep.reward,
-                    "terminated": after.timestep.terminated & ~episode.timestep.last,
-                    "truncated": after.timestep.truncated & ~episode.timestep.last,
-                    "successor": after.timestep.observation,
-                    "valid": ~episode.timestep.last,
-                }
+                step = (action, after.timestep)
                 return (after, carry), step
 
-            start = (begin(env, begin_key, level), carry)
-            return jax.lax.scan(one_step, start, jax.random.split(scan_key, env.horizon))[1]
+            episode = begin(env, begin_key, level)
+            keys = jax.vmap(jax.random.split)(jax.random.split(scan_key, env.horizon))
+            actions, after = jax.lax.scan(one_step, (episode, carry), keys)[1]
+            # A finished episode stays as it is: what was before a step is what came out of the
+            # one before, and only the horizon's last step can be truncated.
+            observation, over = jax.tree.map(
+                lambda first, later: jnp.concatenate([first[None], later[:-1]]),
+                (episode.timestep.observation, episode.timestep.terminated),
+                (after.observation, after.terminated),
+            )
+            return {
+                "observation": observation,
+                "action": actions,
+                "reward": after.reward,
+                "terminated": after.terminated & ~over,
+                "truncated": after.truncated & ~over,
+                "successor": after.observation,
+                "valid": ~over,
+            }
 
         return jax.vmap(one_rollout)(jax.random.split(rollout_key, rollouts))
 

@@ -150,12 +150,12 @@ def _compare(arguments: list[str]) -> int:
         progress = _progress(config)
         if _prepare_jax(config) == "cpu":
             refuse_on_cpu(config)
-        folder, suite, sets = create(config, path, arguments, progress)
+        job = create(config, path, arguments, progress)
         try:
-            return _run(config, folder, progress, suite, sets)
+            return _run(config, job.folder, progress, job)
         except ConfigError:  # a mistake that only drawing the levels shows
             if own.process == 0:
-                folder.discard()
+                job.folder.discard()
             raise
 
 
@@ -184,14 +184,14 @@ def _elsewhere(config: CompareConfig, given: ResumeConfig) -> CompareConfig:
     return dataclasses.replace(config, **changes)
 
 
-def _run(config: CompareConfig, folder: Any, progress: Any, *made: Any) -> int:
-    """Trains and tests; ``made`` is what of a Comparison is there already."""
+def _run(config: CompareConfig, folder: Any, progress: Any, job: Any = None) -> int:
+    """Trains and tests; ``job`` is its Comparison, if that is there already."""
     from experiments import compare
 
     progress.phases.watch()
     progress.phases.enter("generate")
     try:
-        found = compare.run(compare.Comparison(config, folder, progress, *made))
+        found = compare.run(job or compare.Comparison(config, folder, progress))
     except KeyboardInterrupt:
         if config.process > 0:
             return 130

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Iterator
+from threading import Thread
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from agents import checkpoint, sharding
 from agents.retrieval import READERS
 from agents.transformer import ModelConfig
 from envs.keys import new_key
+from envs.levels import LevelSet
 from experiments import processes
 from experiments import results as results_lib
 from experiments import suite as suite_lib
@@ -49,15 +51,16 @@ class Comparison:
     folder: RunFolder
     progress: Progress = dataclasses.field(default_factory=Progress)
     made: dataclasses.InitVar[suite_lib.Suite | None] = None  # with its experts, if it is there
-    sets: dict[int, suite_lib.Sets] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self, made: suite_lib.Suite | None):
+        self._sets: dict[int, suite_lib.Sets] = {}
         kept = self.folder.path / EXPERTS
         self.suite = made or equip(self.config, suite_lib.build(self.config), kept, self.progress)
         self.program, _ = self._initial(0)
         c = self.config
         self.layout = Layout(c.data, c.model, c.fsdp, c.devices)
         self.wave = wave_of(c, self.suite.interface, self.layout)
+        self._ahead: Thread | None = None
 
     # What is trained, and with what. ------------------------------------------------------
     @property
@@ -76,9 +79,9 @@ class Comparison:
 
     def levels(self, seed: int) -> suite_lib.Sets:
         """The level sets of a seed, drawn once."""
-        if seed not in self.sets:
-            self.sets[seed] = suite_lib.draw(self.config, self.suite, seed)
-        return self.sets[seed]
+        if seed not in self._sets:
+            self._sets[seed] = suite_lib.draw(self.config, self.suite, seed)
+        return self._sets[seed]
 
     def _initial(self, seed: int) -> tuple[Program, TrainState]:
         c = self.config
@@ -93,10 +96,10 @@ class Comparison:
         )
         return initial(model, self.suite.interface, new_key(seed), shapes)
 
-    def _run(self, cell: Cell) -> Run:
+    def _run(self, cell: Cell, levels: tuple[LevelSet, ...] | None = None) -> Run:
         c = self.config
         numbers = Numbers(c.learning_rate, float(c.warmup), float(c.updates), c.weight_decay)
-        return Run(self.arm(cell[0]), numbers, self.levels(cell[1]).train)
+        return Run(self.arm(cell[0]), numbers, levels or self.levels(cell[1]).train)
 
     # Compiled programs, one for all arms of a form. ----------------------------------------
     def side_by_side(self, function: Callable[..., Any], donate: int | None = None) -> Any:
@@ -111,10 +114,31 @@ class Comparison:
         """The trained transformer as an actor."""
         return ModelActor(parameters, self.program.graph)
 
-    def trainer(self) -> Callable[..., Any]:
-        """The compiled training of a wave for one chunk: (states, runs) -> (states, metrics)."""
+    @functools.cached_property
+    def _trainer(self) -> Any:
         pools = self.config.report_every // self.config.pool
         return self.side_by_side(lambda state, run: self.program.chunk(state, run, pools), donate=0)
+
+    def trainer(self) -> Callable[..., Any]:
+        """The compiled training of a wave for one chunk: (states, runs) -> (states, metrics)."""
+        if self._ahead:
+            self._ahead.join()
+        return self._trainer
+
+    def compile_ahead(self) -> None:
+        """Begins to compile the training, for the first wave that is left, beside what is done
+        next: levels are drawn on other cores, and JAX takes what it finds compiled."""
+        wave = next(self.waves(self.unfinished(self.cells)), None)
+        if self._ahead or not wave:
+            return
+        blank = suite_lib.blank(self.config, self.suite)
+        states, runs = (
+            self.stack([make(cell) for cell in self.padded(wave)])
+            for make in (lambda cell: self._initial(cell[1])[1], lambda c: self._run(c, blank))
+        )
+        lowered = self._trainer.lower(states, runs)  # in Python, which has one thread at a time
+        self._ahead = Thread(target=lowered.compile)
+        self._ahead.start()
 
     @functools.cached_property
     def _shower(self) -> Callable[..., Any]:
@@ -170,17 +194,22 @@ class Comparison:
             for first in range(0, len(alike), self.wave):
                 yield alike[first : first + self.wave]
 
+    def padded(self, wave: list[Cell]) -> list[Cell]:
+        """A wave, a short one filled up with its last cell: programs are of one size."""
+        return wave + [wave[-1]] * (self.wave - len(wave))
+
 
 def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
     """Runs what is not finished yet, and writes ``results.json``; returns what it holds. Of
     several processes, all train and the first one writes; the others return nothing."""
     config, progress = job.config, job.progress
     machine, todo = environment(jax.devices()), job.unfinished(job.cells)
+    job.compile_ahead()
     with progress.task("training", len(todo) * config.updates, "updates") as bar:
-        trainer, tester = job.trainer(), job.tester(job.model)
+        tester = job.tester(job.model)
         for wave in job.waves(todo):
             bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
-            _train_wave(job, wave, trainer, tester, bar, listen or (lambda lines: None))
+            _train_wave(job, wave, tester, bar, listen or (lambda lines: None))
     _read(job, progress)
     whole = len(todo) == len(job.cells)
     seconds = round(time.time() - progress.phases.began, 1) if whole else None  # unknown if resumed
@@ -192,14 +221,13 @@ def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
 def _train_wave(
     job: Comparison,
     wave: list[Cell],
-    trainer: Callable[..., Any],
     tester: Callable[..., Any],
     bar: Any,
     listen: Listener,
 ) -> None:
     """Trains and tests a wave; a short one is filled up with its last cell, reported once."""
     config, folder = job.config, job.folder
-    padded = wave + [wave[-1]] * (job.wave - len(wave))
+    padded = job.padded(wave)
     phases = job.progress.phases
     phases.enter("generate")
     states = job.stack([job._initial(seed)[1] for _, seed in padded])
@@ -208,6 +236,7 @@ def _train_wave(
     every = chunks // config.curve if config.curve else 0
     pending, lines, clock = None, [], time.perf_counter()
     phases.enter("train")
+    trainer = job.trainer()
     for chunk in range(1, chunks + 1):
         states, metrics = trainer(states, runs)
         if pending is not None:  # read while the next chunk runs
@@ -303,7 +332,7 @@ def _read(job: Comparison, progress: Progress) -> None:
     tester = job.tester(lambda reader: ReaderActor(reader, actions))
     for first in range(0, len(todo), job.wave):
         wave = todo[first : first + job.wave]
-        padded = wave + [wave[-1]] * (job.wave - len(wave))
+        padded = job.padded(wave)
         readers = job.stack([READERS[reader] for reader, _ in padded])
         tested = job.test(tester, [("bursty", seed) for _, seed in padded], readers)
         for (reader, seed), result in zip(wave, tested, strict=False):
@@ -336,7 +365,7 @@ def evaluate_again(
     tester, rows = job.tester(job.model), []
     with progress.task("testing", len(cells), "cells") as bar:
         for wave in job.waves(cells):
-            padded = wave + [wave[-1]] * (job.wave - len(wave))
+            padded = job.padded(wave)
             try:
                 restored = [checkpoint.restore(folder.checkpoint(*cell), like) for cell in padded]
             except ValueError as error:

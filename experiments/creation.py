@@ -17,15 +17,15 @@ from experiments.processes import Processes
 from experiments.progress import Progress
 
 if TYPE_CHECKING:  # they need JAX
-    from experiments.suite import Sets, Suite
+    from experiments.compare import Comparison
 
 
 def create(
     config: CompareConfig, path: Path, arguments: list[str], progress: Progress
-) -> tuple[RunFolder, Suite, dict[int, Sets]]:
-    """The folder of a new run, with what is known before training: its config, and the experts of
-    families that need one. Of several processes only the first makes it. With it come what has
-    been built and drawn on the way: the suite, and the level sets of the first seed.
+) -> Comparison:
+    """A new run in its folder, with what is known before training: its config, and the experts of
+    families that need one. Of several processes only the first makes the folder. The levels of the
+    first seed are drawn, and beside that its training is being compiled.
 
     Args:
         config: as checked.
@@ -37,6 +37,7 @@ def create(
         ConfigError: a mistake that only building and drawing show; nothing is made.
     """
     from experiments import suite as suite_lib
+    from experiments.compare import Comparison
     from experiments.experts import equip
 
     progress.phases.watch()
@@ -48,12 +49,14 @@ def create(
         _blame(own, last="types")
         try:
             suite = equip(config, suite_lib.build(config), experts, progress)
-            sets = {config.seed: suite_lib.draw(config, suite, config.seed)}
+            job = Comparison(config, RunFolder(path), progress, suite)
+            job.compile_ahead()
+            job.levels(config.seed)
         except Exception:
             _blame(own)
             raise
         if config.process > 0:
-            return RunFolder(path), suite, sets
+            return job
         folder = RunFolder.create(path, overwrite=config.overwrite)
         if experts.is_dir():
             shutil.copytree(experts, folder.path / "experts")
@@ -61,7 +64,7 @@ def create(
     head = {"command": "compare", "command_line": line.strip()}
     folder.write("config.json", head | stored(config))
     folder.log([])
-    return folder, suite, sets
+    return job
 
 
 def stored(config: CompareConfig) -> dict[str, Any]:

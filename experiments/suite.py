@@ -11,7 +11,7 @@ import envs
 from agents.transformer import Interface
 from envs.core import Env, Policy
 from envs.keys import new_key
-from envs.levels import LevelSet, draw_levels, overlap
+from envs.levels import LevelSet, blank_levels, draw_levels, overlap
 from envs.pixels import Pixels
 from envs.wrappers import Scramble, Sticky, pad, wrap
 from experiments.config import CompareConfig
@@ -147,6 +147,20 @@ def draw(config: CompareConfig, suite: Suite, seed: int) -> Sets:
     ]
     refuse_overlap(train, test, tuple(names))
     return Sets(train, test, tuple(names))
+
+
+def blank(config: CompareConfig, suite: Suite) -> tuple[LevelSet, ...]:
+    """Training sets in the form of those that ``draw`` returns, without levels."""
+    return tuple(
+        blank_levels(
+            env,
+            new_key(0),
+            config.train_levels,
+            zipf=config.zipf,
+            expert=suite.experts.get(name),
+        )
+        for name, env in suite.train.items()
+    )
 
 
 def refuse_overlap(

@@ -20,9 +20,9 @@ from icl.arms import named
 from icl.contexts import Context
 from icl.train import Numbers, Run, TrainConfig, TrainState, initial
 
-CONTEXTS = "contexts of one update"
-UPDATE = "the whole update, fused"
-BARE = "the update alone"
+CONTEXTS = "contexts of updates"
+UPDATE = "whole updates"
+BARE = "updates alone"
 ADMISSION = "level admission"
 
 
@@ -45,13 +45,19 @@ def races(sizes: Sizes, peers: Peers) -> Iterator[Race]:
         number[0] += 1
         return jax.random.fold_in(state.key, number[0])
 
-    generate, generating = compiled(program.contexts, fresh(), run)
-    context: Context = generate(fresh(), run)
-    valid = float(context.valid.sum())
     pools = sizes.updates
+
+    def make(key: jax.Array, run: Run) -> Context:
+        return jax.lax.map(lambda k: program.contexts(k, run), jax.random.split(key, pools))
+
+    def again(state: TrainState, run: Run, contexts: Context) -> TrainState:
+        return jax.lax.scan(lambda s, c: (program.update(s, run, c)[0], None), state, contexts)[0]
+
+    generate, generating = compiled(make, fresh(), run)
+    made: Context = jax.tree.map(lambda x: x[:, 0], generate(fresh(), run))
+    valid = float(made.valid.sum())
     chunk, chunking = compiled(lambda s, r: program.chunk(s, r, pools)[0], state, run)
-    first = jax.tree.map(lambda x: x[0], context)
-    bare, baring = compiled(lambda s, r, c: program.update(s, r, c)[0], state, run, first)
+    bare, baring = compiled(again, state, run, made)
 
     def train() -> TrainState:
         return chunk(state, run)
@@ -62,14 +68,15 @@ def races(sizes: Sizes, peers: Peers) -> Iterator[Race]:
     yield Race(
         CONTEXTS,
         setting,
-        config.contexts,
+        config.contexts * pools,
         "transitions",
         (
-            Side(OURS, what, valid, timed(lambda: generate(fresh(), run)), generating),
+            Side(OURS, f"{what}; {pools} times in one program",
+                 valid, timed(lambda: generate(fresh(), run)), generating),
             Side(f"{OURS}, {UPDATE}", f"{pools} in one program, contexts included; one device",
-                 valid * pools, timed(train), chunking),
-            Side(f"{OURS}, {BARE}", "on a batch that is there already; one device",
-                 valid, timed(lambda: bare(state, run, first)), baring),
+                 valid, timed(train), chunking),
+            Side(f"{OURS}, {BARE}", f"{pools} in one program, contexts there already; one device",
+                 valid, timed(lambda: bare(state, run, made)), baring),
         ),
         alike=False,
     )  # fmt: skip

@@ -67,7 +67,7 @@ def judge(cells: Sequence[Cell], sizes: Sizes) -> list[Target]:
             target = Target(f"{work}, N = 1,024, against {who}", bar, True, "×")
             ratio(work, "N = 1,024", who, target)
     if "contexts" in parts:
-        found.append(_share(cells, contexts, sizes.updates))
+        found.append(_share(cells, contexts))
     if "train" in parts:
         for model in sizes.models:
             target = Target(f"train, {model.name}, against PyTorch", 0.9, True, "×")
@@ -89,15 +89,15 @@ def judge(cells: Sequence[Cell], sizes: Sizes) -> list[Target]:
     return found
 
 
-def _share(cells: Sequence[Cell], contexts, updates: int) -> Target:
+def _share(cells: Sequence[Cell], contexts) -> Target:
     target = Target("contexts, share of the update", 5.0, False, "%")
     own = [cell for cell in cells if cell.work == contexts.CONTEXTS and cell.seconds]
     by = {cell.who: cell.seconds for cell in own}
     made, whole = by.get(OURS), by.get(f"{OURS}, {contexts.UPDATE}")
     if not made or not whole:
         return target
-    shares = [100 * m * updates / w for m, w in zip(made, whole)]
-    middle = 100 * statistics.median(made) * updates / statistics.median(whole)
+    shares = [100 * m / w for m, w in zip(made, whole)]
+    middle = 100 * statistics.median(made) / statistics.median(whole)
     return target.judged(middle, min(shares), max(shares))
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 import envs
 from agents.policy import Oracle, Random
 from envs.core import Env
-from envs.levels import LevelSet, bucket, draw_levels, overlap
+from envs.levels import LevelSet, blank_levels, bucket, draw_levels, overlap
 from envs.oracle import solve
 from envs.rollout import rollout
 from tests.envs.reference import FAMILIES, dynamics, finite_return, plain, steps_to_goal
@@ -202,3 +202,14 @@ def test_a_set_remembers_what_the_oracle_plays(name, draws):
 def test_a_set_with_another_expert_remembers_nothing():
     chosen = draw_levels(envs.make("dark-room"), jax.random.key(0), 8, expert=Random())
     assert chosen.solved is None and chosen.optimal(jnp.arange(3)) is None
+
+
+@pytest.mark.parametrize("expert", (None, Random()), ids=("oracle", "expert"))
+def test_a_blank_set_has_the_form_of_one_that_is_drawn(expert):
+    """To the compiler they are the same."""
+    env, key = envs.make("dark-room"), jax.random.key(0)
+    drawn, blank = (
+        draw(env, key, 8, zipf=0.5, expert=expert) for draw in (draw_levels, blank_levels)
+    )
+    assert jax.tree.structure(drawn) == jax.tree.structure(blank)
+    assert jax.tree.map(jax.typeof, drawn) == jax.tree.map(jax.typeof, blank)

@@ -6,9 +6,13 @@ import math
 from itertools import product
 from pathlib import Path
 
+import jax
 import pytest
 
+from experiments.compare import Comparison
 from experiments.config import PRESETS, from_stored
+from experiments.folder import RunFolder
+from experiments.phases import COMPILATION
 
 ARMS = {"bursty": (16, 1.0), "isolated-chunks": (4, 0.0)}  # chunk, p_b
 READERS = ("hash-map", "nearest-neighbour")
@@ -203,3 +207,24 @@ def test_flags_change_the_run(levelburst, tmp_path, smoke_arguments):
     kinds = {(row["arm"], row["chunk"], row["p_b"]) for row in rows}
     assert kinds == {("nonbursty", 16, 0.0), ("isolated-chunks:1", 1, 0.0)}
     assert {line["update"] for line in metrics(tmp_path / "far" / "away")} == {2}
+
+
+def test_training_is_compiled_ahead_for_what_it_is_then_given(tmp_path):
+    """Before any level is drawn; otherwise it would be compiled a second time."""
+    job = Comparison(PRESETS["smoke"], RunFolder(tmp_path))
+    job.compile_ahead()
+    cells = job.padded(next(job.waves(job.cells)))
+    states = job.stack([job._initial(seed)[1] for _, seed in cells])
+    runs = job.stack([job._run(cell) for cell in cells])
+    trainer, heard = job.trainer(), []
+
+    def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
+        heard.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        states, _ = trainer(states, runs)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+    assert not [event for event in heard if event.startswith(COMPILATION)]
+    assert (states.step == job.config.report_every).all()
