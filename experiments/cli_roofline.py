@@ -184,7 +184,10 @@ def _compiled(config: RooflineConfig, decoder: Decoder) -> str:
 
     from experiments.counted import count, traced_update
 
-    found = count(traced_update(config).lower().compile())
+    try:
+        found = count(traced_update(config).lower().compile())
+    except ValueError as error:
+        raise ConfigError(f"--compile: {error}; leave it out") from None
     formula = executed(decoder, update_of(config, fused=False))
     return (
         f"compiled for {jax.devices()[0].device_kind}: {found.operations:.3e} operations, "

@@ -76,6 +76,9 @@ def run(arguments: list[str], parse: Parse, cores: int) -> int:
     if given.resume:
         folder = SweepFolder.open(path)
     else:
+        if (path / ".lock").exists():
+            with SweepFolder(path).alone():  # what is running is not deleted
+                pass
         folder = SweepFolder.create(path, overwrite=given.overwrite)
         folder.begin(spec, shlex.join(["levelburst", "sweep", *arguments]))
     with folder.alone():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
@@ -59,7 +60,8 @@ class Comparison:
         self.program, _ = self._initial(0)
         c = self.config
         self.layout = Layout(c.data, c.model, c.fsdp, c.devices)
-        self.wave = wave_of(c, self.suite.interface, self.layout)
+        # One size in all processes, whatever memory each has.
+        self.wave = processes.agree(wave_of(c, self.suite.interface, self.layout))
         self._ahead: Thread | None = None
 
     # What is trained, and with what. ------------------------------------------------------
@@ -125,10 +127,10 @@ class Comparison:
             self._ahead.join()
         return self._trainer
 
-    def compile_ahead(self) -> None:
-        """Begins to compile the training, for the first wave that is left, beside what is done
-        next: levels are drawn on other cores, and JAX takes what it finds compiled."""
-        wave = next(self.waves(self.unfinished(self.cells)), None)
+    def compile_ahead(self, cells: list[Cell]) -> None:
+        """Begins to compile the training of the cells' first wave beside what is done next, once:
+        levels are drawn on other cores, and JAX takes what it finds compiled."""
+        wave = next(self.waves(cells), None)
         if self._ahead or not wave:
             return
         blank = suite_lib.blank(self.config, self.suite)
@@ -137,7 +139,12 @@ class Comparison:
             for make in (lambda cell: self._initial(cell[1])[1], lambda c: self._run(c, blank))
         )
         lowered = self._trainer.lower(states, runs)  # in Python, which has one thread at a time
-        self._ahead = Thread(target=lowered.compile)
+
+        def compile_() -> None:
+            with contextlib.suppress(Exception):  # the call compiles again, and says it
+                lowered.compile()
+
+        self._ahead = Thread(target=compile_, name=processes.AHEAD)
         self._ahead.start()
 
     @functools.cached_property
@@ -204,7 +211,7 @@ def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
     several processes, all train and the first one writes; the others return nothing."""
     config, progress = job.config, job.progress
     machine, todo = environment(jax.devices()), job.unfinished(job.cells)
-    job.compile_ahead()
+    job.compile_ahead(todo)
     with progress.task("training", len(todo) * config.updates, "updates") as bar:
         tester = job.tester(job.model)
         for wave in job.waves(todo):

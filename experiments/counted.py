@@ -68,7 +68,10 @@ def traced_update(config: CompareConfig) -> jax.stages.Traced:
     """The update of the config's first arm, traced and not run: ``icl.train.Program.update``.
     ``.lower().compile()`` compiles it for one device. Levels are drawn for their shapes only, as
     few as go."""
-    few = dataclasses.replace(config, train_levels=max(16, config.contexts), levels=16, pool=1)
+    alone = {"data": 1, "model": 1, "fsdp": False, "runs_per_device": 1}
+    few = dataclasses.replace(
+        config, train_levels=max(16, config.contexts), levels=16, pool=1, **alone
+    )
     with tempfile.TemporaryDirectory() as spare:  # where experts would be kept
         job = Comparison(few, RunFolder(Path(spare)))
     program, state = job._initial(few.seed)

@@ -50,7 +50,7 @@ def create(
         try:
             suite = equip(config, suite_lib.build(config), experts, progress)
             job = Comparison(config, RunFolder(path), progress, suite)
-            job.compile_ahead()
+            job.compile_ahead(job.cells)
             job.levels(config.seed)
         except Exception:
             _blame(own)

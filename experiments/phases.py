@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -21,15 +22,17 @@ class Phases:
         self._seconds: dict[str, float] = {}
         self._compiling: list[tuple[float, float]] = []  # of this phase, disjoint and in order
         self._watching = False
+        self._lock = threading.RLock()  # JAX compiles in several threads
 
     def enter(self, name: str) -> None:
         """Begins a phase, again if it has been before."""
-        now = time.perf_counter()
-        compiling = sum(end - start for start, end in self._compiling)
-        if self._name:
-            self._add(self._name, now - self._since - compiling)
-            self._add("compile", compiling)
-        self._name, self._since, self._compiling = name, now, []
+        with self._lock:
+            now = time.perf_counter()
+            compiling = sum(end - start for start, end in self._compiling)
+            if self._name:
+                self._add(self._name, now - self._since - compiling)
+                self._add("compile", compiling)
+            self._name, self._since, self._compiling = name, now, []
 
     def watch(self) -> None:
         """Hears from now on, once JAX is imported, of what it compiles."""
@@ -59,10 +62,11 @@ class Phases:
         """An event that ends now: those within it, which ended earlier, are part of it."""
         if not event.startswith(COMPILATION):
             return
-        end = time.perf_counter()
-        start = max(end - duration_secs, self._since)
-        while self._compiling and self._compiling[-1][0] >= start:
-            self._compiling.pop()
-        if self._compiling:  # clocks differ a little
-            start = max(start, self._compiling[-1][1])
-        self._compiling.append((start, end))
+        with self._lock:
+            end = time.perf_counter()
+            start = max(end - duration_secs, self._since)
+            while self._compiling and self._compiling[-1][0] >= start:
+                self._compiling.pop()
+            if self._compiling:  # clocks differ a little
+                start = max(start, self._compiling[-1][1])
+            self._compiling.append((start, end))

@@ -16,6 +16,7 @@ import os
 import re
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 WAIT = 60.0  # seconds that processes wait for one another at the start
 SILENCE = 30  # seconds without a sign of life after which a process counts as dead
+AHEAD = "levelburst-compile"  # the name of a thread that only compiles
 GO = "go"
 
 
@@ -144,16 +146,16 @@ def joined(given: Processes, settings: Any) -> Iterator[Processes]:
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     host, port = address_of(own)
-    jax.distributed.initialize(
-        f"{host}:{port}",
-        own.processes,
-        own.process,
-        cluster_detection_method="deactivate" if _alone_on_its_machine() else None,
-        initialization_timeout=int(WAIT),
-        heartbeat_timeout_seconds=SILENCE,
-        coordinator_bind_address=f"{bind}:{port}",
-    )
     try:
+        jax.distributed.initialize(
+            _joint(host, port),
+            own.processes,
+            own.process,
+            cluster_detection_method="deactivate" if _alone_on_its_machine() else None,
+            initialization_timeout=int(WAIT),
+            heartbeat_timeout_seconds=SILENCE,
+            coordinator_bind_address=_joint(bind, port),
+        )
         yield own
     except jax.errors.JaxRuntimeError as error:
         why = str(error).splitlines()[0]
@@ -163,20 +165,28 @@ def joined(given: Processes, settings: Any) -> Iterator[Processes]:
         ) from None
 
 
+def _joint(host: str, port: int) -> str:
+    """HOST:PORT, with brackets round an address that has colons of its own."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 @contextlib.contextmanager
 def leaving() -> Iterator[None]:
     """Around all that the interpreter does: a process that fails leaves its companions at once,
-    so that they fail, too, instead of waiting for it."""
+    so that they fail, too, instead of waiting for it; and waits for no compilation, which cannot be
+    called off."""
     try:
         yield
     except BaseException as error:
         jax = sys.modules.get("jax")
         code = error.code if isinstance(error, SystemExit) else 1
-        if not code or not jax or not jax.distributed.is_initialized():
+        together = jax is not None and jax.distributed.is_initialized()
+        compiling = any(thread.name == AHEAD for thread in threading.enumerate())
+        if not code or not (together or compiling):
             raise
         if not isinstance(error, SystemExit):
             traceback.print_exc()
-        if code == 2:
+        if code == 2 and together:
             time.sleep(1)  # a person's mistake, which all find: each may say so
         sys.stdout.flush()
         sys.stderr.flush()

@@ -99,6 +99,8 @@ def _searched(field: str, given: Any) -> Choices | Range:
         value = _value("search", field, given[end])
         if type(value) not in (int, float):
             raise ConfigError(f"{where}: only a number has a range; give a list of values")
+    if not math.isfinite(found.step):
+        raise ConfigError(f"{where}: step {found.step} is no distance; use a finite number")
     if type(value) is int:
         whole = {end: int(getattr(found, end)) for end in ("low", "high", "step")}
         if whole["step"] != found.step:

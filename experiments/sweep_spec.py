@@ -16,9 +16,19 @@ from experiments.objective import Objective
 
 MOST = 4096  # points of a grid, and corners of a space that are checked
 LEAST_TESTS = 2  # of a cell on the way, with early stopping
-UNSET = ("preset", "out", "overwrite")  # fields that are no setting of a trial
+UNSET = (
+    "preset",
+    "out",
+    "overwrite",
+    "coordinator",
+    "processes",
+    "process",
+)  # fields that are no setting of a trial
 # Trials that are stopped early are compared at the same test, so these must be the same in all.
-COURSE = ("arms", "seeds", "updates", "report_every", "curve", "devices", "runs_per_device")
+COURSE = (
+    *("arms", "seeds", "updates", "report_every", "curve"),
+    *("devices", "runs_per_device", "data", "model"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +198,11 @@ def _check_course(spec: SweepSpec, config: CompareConfig) -> None:
         raise ConfigError(
             f"with asha, trials are compared at the same test on the way, so {moved[0]} must be "
             "the same in all; move it to [fixed] or leave asha out"
+        )
+    if (spec.sweep.gpus or spec.sweep.tpus) and not config.runs_per_device:
+        raise ConfigError(
+            "asha compares trials at the same test, and with runs_per_device 0 a trial's memory "
+            "decides how many runs are tested at once; set runs_per_device to 1 or more in [fixed]"
         )
     if config.curve < LEAST_TESTS:
         raise ConfigError(

@@ -91,8 +91,9 @@ def _prepare(config: CompareConfig, job: Job) -> None:
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", f"{0.9 * sweep.gpus:.2f}")
     from experiments.cli import _prepare_jax
 
-    own = dataclasses.replace(config, devices=config.devices or sweep.cpus)
-    if _prepare_jax(own) == "cpu":
+    if not sweep.gpus and not sweep.tpus:
+        config = dataclasses.replace(config, devices=config.devices or sweep.cpus)
+    if _prepare_jax(config) == "cpu":
         refuse_on_cpu(config)
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,15 @@ def first_update(words: tuple[str, ...], cache: Path, out: Path) -> float:
         text=True,
     )
     assert process.stderr
-    said = []
+    said, patience = [], threading.Timer(PATIENCE, process.kill)
+    patience.start()
     try:
         for line in process.stderr:
             said.append(line)
             if " updates, " in line:
                 return time.perf_counter() - start
     finally:
+        patience.cancel()
         process.kill()
         process.wait()
         process.stderr.close()

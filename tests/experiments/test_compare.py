@@ -212,7 +212,7 @@ def test_flags_change_the_run(levelburst, tmp_path, smoke_arguments):
 def test_training_is_compiled_ahead_for_what_it_is_then_given(tmp_path):
     """Before any level is drawn; otherwise it would be compiled a second time."""
     job = Comparison(PRESETS["smoke"], RunFolder(tmp_path))
-    job.compile_ahead()
+    job.compile_ahead(job.cells)
     cells = job.padded(next(job.waves(job.cells)))
     states = job.stack([job._initial(seed)[1] for _, seed in cells])
     runs = job.stack([job._run(cell) for cell in cells])

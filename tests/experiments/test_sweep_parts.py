@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from experiments import compare, sweep_trial
+from experiments import cli, compare, sweep_trial
 from experiments.config import preset
 from experiments.errors import ConfigError
 from experiments.folder import RunFolder
@@ -142,6 +142,25 @@ def test_two_processes_do_not_share_a_folder(begun):
         pass
     with begun.alone():
         pass
+
+
+def test_a_running_sweep_is_not_overwritten(begun, tmp_path):
+    file = tmp_path / "s.toml"
+    file.write_text("preset = 'smoke'\n[search]\nseed = [0, 1]\n")
+    line = ["sweep", str(file), "--out", str(begun.path), "--overwrite"]
+    with begun.alone():
+        assert cli.run(line) == 2
+    assert (begun.path / "sweep.json").is_file()
+
+
+@pytest.mark.parametrize(("given", "devices"), [({}, 3), ({"gpus": 4, "cpus": 3}, 0)])
+def test_a_trial_asks_for_its_cores_only_where_it_has_no_accelerator(monkeypatch, given, devices):
+    asked = []
+    monkeypatch.setattr(cli, "_prepare_jax", lambda config: asked.append(config.devices) or "gpu")
+    monkeypatch.setenv("JAX_PLATFORMS", "")
+    spec = parse(GRID | {"sweep": {"cpus": 3} | given}, "s")
+    sweep_trial._prepare(preset("smoke"), SimpleNamespace(spec=spec))
+    assert asked == [devices]
 
 
 def test_a_folder_without_trials_can_be_discarded(begun):

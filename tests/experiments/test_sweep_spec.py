@@ -57,6 +57,18 @@ MISTAKES = {
     "odd range": (SEARCH.replace("low", "least"), "'least'", "low"),
     "backwards": (SEARCH.replace("0.001", "0.2"), "low 0.2 must be below high 0.1"),
     "log of 0": (SEARCH.replace("0.001", "0, log = true"), "log needs a low above 0"),
+    "endless step": (SEARCH.replace("0.001", "0.01, step = inf"), "step inf is no distance"),
+    "step of nothing": (
+        SEARCH.replace("learning_rate", "width").replace("0.001", "8, step = nan").replace(
+            "0.1", "64"
+        ),
+        "step nan is no distance",
+    ),
+    "coordinator": (RATES + "[fixed]\ncoordinator = 'auto'", "coordinator is no setting"),
+    "groups with asha": (
+        COURSE % "zipf = [0.0, 1.0]" + "gpus = 1", "runs_per_device 0", "1 or more in [fixed]",
+    ),
+    "mesh with asha": (COURSE % "data = [1, 2]", "data must be the same in all"),
     "long step": (SEARCH.replace("0.001", "0.01, step = 1.0"), "step 1 does not fit"),
     "names in a range": (
         SEARCH.replace("learning_rate", "dtype"), "dtype is 0.001", "expected str"
