@@ -14,16 +14,9 @@ import time
 from pathlib import Path
 from typing import Any, TypeVar
 
-from experiments.config import (
-    COST,
-    CompareConfig,
-    check,
-    from_stored,
-    preset_in,
-    refuse_on_cpu,
-    with_suites,
-)
+from experiments.config import CompareConfig, check, from_stored, with_suites
 from experiments.errors import ConfigError
+from experiments.presets import COST, preset_in, refuse_on_cpu
 from experiments.processes import Processes, agree, check_devices, joined, leaving
 
 Config = TypeVar("Config")

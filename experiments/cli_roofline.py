@@ -6,10 +6,11 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, cast
 
-from experiments.config import CompareConfig, check, preset_in, with_suites
+from experiments.config import CompareConfig, check, with_suites
 from experiments.devices import DEVICES, Device
 from experiments.errors import ConfigError
 from experiments.families import known
+from experiments.presets import preset_in
 from experiments.roofline import Decoder, Layout, Limits, executed, limits, products, update_of
 
 HEADER = (

@@ -1,4 +1,4 @@
-"""What a person sets: frozen dataclasses, presets with their expected result, and their checks.
+"""What a person sets: frozen dataclasses, and their checks.
 
 No JAX here: arguments are checked before it is imported.
 """
@@ -121,96 +121,6 @@ class CompareConfig(Processes):
     """Run folder; by default runs/compare-PRESET-TIME."""
     overwrite: bool = False
     """Use the run folder even if it holds something; what it holds is deleted first."""
-
-
-QUICK = CompareConfig()
-
-PRESETS: dict[str, CompareConfig] = {
-    "smoke": dataclasses.replace(
-        QUICK,
-        preset="smoke",
-        arms=("bursty", "isolated-chunks"),
-        seeds=1,
-        updates=40,
-        report_every=20,
-        families=("dark-room",),
-        contexts=16,
-        train_levels=256,
-        levels=16,
-        width=32,
-        layers=1,
-    ),
-    "quick": QUICK,
-    "ladder": dataclasses.replace(
-        QUICK,
-        preset="ladder",
-        arms=(
-            "bursty",
-            "bursty-chunks",
-            "shuffled",
-            "nonbursty",
-            "isolated-chunks",
-            "isolated-chunks:1",
-            "single",
-        ),
-        updates=1600,
-        report_every=40,
-        pool=4,
-        curve=10,
-    ),
-    "paper": dataclasses.replace(
-        QUICK,
-        preset="paper",
-        seeds=3,
-        updates=50_000,
-        report_every=100,
-        horizon=256,
-        slots=8,
-        contexts=64,
-        pool=10,
-        chunk=32,
-        train_levels=25_000,
-        width=768,
-        layers=12,
-        heads=12,
-        dtype="bfloat16",
-        remat=True,
-        learning_rate=1e-4,
-        warmup=1000,
-        demos=7,
-        levels=96,
-        episodes=5,
-    ),
-}
-COST = {
-    "smoke": "half a minute on two CPU cores; too small to show anything",
-    "quick": "5 minutes on two CPU cores; expect bursty near 0.75 with one demonstration, chunks "
-    "of its level near 0.6, isolated chunks at 0",
-    "ladder": "about 1 hour on two CPU cores; expect the order of quick in all seven arms",
-    "paper": "85M parameters, 3 arms x 3 seeds of 50,000 updates of 131,072 tokens: about 100 "
-    "hours of an accelerator at 1e14 operations a second; no result is known yet",
-}
-CPU_LIMIT = 1e17  # floating-point operations; days on a CPU
-
-
-def operations(config: CompareConfig) -> float:
-    """Floating-point operations of all training runs: 6 for each parameter of the blocks and
-    token, and 12 * width for each pair of positions that attention multiplies in a layer."""
-    length = config.slots * config.horizon
-    tokens = config.contexts * length * config.updates * len(config.arms) * config.seeds
-    blocks = 12 * config.width**2 * config.layers
-    return tokens * (6.0 * blocks + 6.0 * config.width * config.layers * length)
-
-
-def refuse_on_cpu(config: CompareConfig) -> None:
-    """Raises ConfigError where a CPU would need days."""
-    need = operations(config)
-    if need > CPU_LIMIT:
-        raise ConfigError(
-            f"preset {config.preset} trains with about {need:.0e} floating-point operations, at "
-            f"1e14 a second about {need / 3.6e17:.0f} hours of one accelerator; this machine has "
-            "a CPU only: try --preset ladder, or lower --width, --layers or --updates"
-        )
 
 
 def from_stored(stored: dict[str, typing.Any], path: Path) -> CompareConfig:
@@ -370,28 +280,3 @@ def _check_names(config: CompareConfig) -> None:
             f"{', '.join(sorted(both))} is trained on and held out at once; take it from one of "
             "--families and --test-families, or say --allow-overlap"
         )
-
-
-def preset(name: str) -> CompareConfig:
-    """The config of a preset.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
-    known("preset", (name,), tuple(PRESETS))
-    return PRESETS[name]
-
-
-def preset_in(arguments: list[str], default: str) -> CompareConfig:
-    """The config of the preset that a command line names, on which its other flags build.
-
-    Raises:
-        ConfigError: there is none of that name.
-    """
-    name = default
-    for index, word in enumerate(arguments):
-        if word == "--preset" and index + 1 < len(arguments):
-            name = arguments[index + 1]
-        elif word.startswith("--preset="):
-            name = word.partition("=")[2]
-    return preset(name)

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 from experiments import config as config_lib
+from experiments import presets
 from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 from experiments.families import known
@@ -110,7 +111,7 @@ class SweepSpec:
         Raises:
             ConfigError: there is no suite of a given name.
         """
-        start = config_lib.preset(self.preset)
+        start = presets.preset(self.preset)
         return config_lib.with_suites(dataclasses.replace(start, **self.fixed, **settings))
 
     def points(self) -> list[dict[str, Any]]:
@@ -131,7 +132,7 @@ def check(spec: SweepSpec) -> None:
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", spec.name):
         raise ConfigError(f"name {spec.name!r}: use letters, digits, dots, dashes and underscores")
-    config_lib.preset(spec.preset)
+    presets.preset(spec.preset)
     if not spec.search:
         raise ConfigError("[search] is empty; name at least one field and its values")
     both = [field for field in spec.search if field in spec.fixed]
@@ -235,7 +236,7 @@ def word(value: Any) -> str:
 
 def flags(config: CompareConfig) -> list[str]:
     """The words after ``levelburst compare`` that make this config."""
-    start, found = config_lib.preset(config.preset), ["--preset", config.preset]
+    start, found = presets.preset(config.preset), ["--preset", config.preset]
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name in UNSET or value == getattr(start, field.name):

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from experiments.config import CompareConfig, refuse_on_cpu
+from experiments.config import CompareConfig
 from experiments.errors import ConfigError
+from experiments.presets import refuse_on_cpu
 from experiments.sweep_spec import SweepSpec, flags
 
 Tell = Callable[[dict[str, Any]], object]

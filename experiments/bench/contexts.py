@@ -15,7 +15,7 @@ from experiments import suite as suite_lib
 from experiments.bench.clock import OURS, Race, Side, compiled, timed
 from experiments.bench.peer import Peers
 from experiments.bench.sizes import Sizes
-from experiments.config import preset
+from experiments.presets import preset
 from icl.arms import named
 from icl.contexts import Context
 from icl.train import Numbers, Run, TrainConfig, TrainState, initial

@@ -17,7 +17,7 @@ from experiments.bench import child, training
 from experiments.bench.clock import OURS, Cell, Race, Side, compiled, first_line, timed
 from experiments.bench.peer import PeerError, Peers
 from experiments.bench.sizes import Sizes
-from experiments.config import QUICK
+from experiments.presets import QUICK
 from icl.actor import ModelActor
 from icl.arms import Arm
 from icl.demonstrations import show

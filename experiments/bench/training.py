@@ -22,7 +22,7 @@ from experiments import suite as suite_lib
 from experiments.bench.clock import compiled
 from experiments.bench.machine import spread
 from experiments.bench.sizes import Model
-from experiments.config import QUICK
+from experiments.presets import QUICK
 from icl.arms import Arm
 from icl.contexts import Context
 from icl.train import Numbers, Program, Run, TrainConfig, TrainState, initial

@@ -6,8 +6,9 @@ import resource
 import pytest
 
 from experiments import cli
-from experiments.config import PRESETS, check, refuse_on_cpu
+from experiments.config import check
 from experiments.errors import ConfigError
+from experiments.presets import PRESETS, refuse_on_cpu
 
 
 @pytest.fixture

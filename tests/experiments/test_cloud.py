@@ -15,7 +15,8 @@ import tyro
 import yaml
 
 from experiments.cli import run
-from experiments.config import CompareConfig, check, operations, preset
+from experiments.config import CompareConfig, check
+from experiments.presets import operations, preset
 
 ROOT = Path(__file__).resolve().parents[2]
 CLOUD = ROOT / "experiments" / "cloud"

@@ -10,9 +10,10 @@ import jax
 import pytest
 
 from experiments.compare import Comparison
-from experiments.config import PRESETS, from_stored
+from experiments.config import from_stored
 from experiments.folder import RunFolder
 from experiments.phases import COMPILATION
+from experiments.presets import PRESETS
 
 ARMS = {"bursty": (16, 1.0), "isolated-chunks": (4, 0.0)}  # chunk, p_b
 READERS = ("hash-map", "nearest-neighbour")

@@ -11,9 +11,10 @@ from envs.pixels import Pixels
 from envs.unforgiving import Unforgiving
 from experiments import creation
 from experiments import suite as suite_lib
-from experiments.config import check, preset, with_suites
+from experiments.config import check, with_suites
 from experiments.errors import ConfigError
 from experiments.families import SUITES, built_in, check_families, expand
+from experiments.presets import preset
 
 
 def test_suites_cover_all_families_and_train_on_none_that_any_holds_out():

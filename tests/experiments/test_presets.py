@@ -11,9 +11,10 @@ from envs.levels import draw_levels
 from envs.registry import names
 from experiments import suite
 from experiments.compare import Comparison
-from experiments.config import COST, PRESETS, CompareConfig, check, preset
+from experiments.config import CompareConfig, check
 from experiments.families import built_in
 from experiments.folder import RunFolder
+from experiments.presets import COST, PRESETS, preset
 from icl import arms
 from icl.train import Numbers, Run
 

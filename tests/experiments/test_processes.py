@@ -11,8 +11,9 @@ import time
 import pytest
 
 from experiments import cli, processes
-from experiments.config import PRESETS, check
+from experiments.config import check
 from experiments.errors import ConfigError
+from experiments.presets import PRESETS
 from experiments.processes import Processes
 
 SMALL = ("--readers", "--test-families", "--demos", "1", "--devices", "1")

@@ -12,7 +12,8 @@ import pytest
 
 import envs
 from envs.levels import draw_levels
-from experiments.config import CompareConfig, preset
+from experiments.config import CompareConfig
+from experiments.presets import preset
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -13,9 +13,9 @@ from agents.attention import BLOCK
 from agents.transformer import Interface, ModelConfig, define
 from experiments import roofline
 from experiments.cli import run
-from experiments.config import operations, preset
 from experiments.counted import Counted, count, traced_update
 from experiments.devices import DEVICES, Device
+from experiments.presets import operations, preset
 from experiments.roofline import Decoder, Layout, Update, executed, limits, products
 
 H100 = DEVICES["h100"]

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 
 from experiments import cli, compare, sweep_trial
-from experiments.config import preset
 from experiments.errors import ConfigError
 from experiments.folder import RunFolder
+from experiments.presets import preset
 from experiments.progress import Bar, Progress
 from experiments.sweep_file import parse
 from experiments.sweep_folder import SweepFolder, Trial, best

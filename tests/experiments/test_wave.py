@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from agents.transformer import Interface
-from experiments.config import preset
+from experiments.presets import preset
 from experiments.wave import wave_of
 from icl.parallel import Layout
 
