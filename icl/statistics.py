@@ -47,10 +47,9 @@ def interval(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Inter
 
 def interquartile(values: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval:
     """The interquartile mean of one value a seed: the ``floor(n / 4)`` lowest and highest are left
-    out, so that a seed that failed does not decide. With the interval of Tukey and McLaughlin
-    (1963, "Less vulnerable confidence and significance procedures for location"): the spread is that
-    of the winsorised values, Student's t has a degree of freedom for each value kept, less one.
-    With three seeds or fewer it is the mean.
+    out, so that a seed that failed does not decide. Its interval is that of Tukey and McLaughlin
+    (Sankhya A 25, 1963): the spread is that of the winsorised values, and Student's t has a degree
+    of freedom for each value kept, less one. With three seeds or fewer it is the mean.
 
     Raises:
         ValueError: no value, or one that is not finite.
