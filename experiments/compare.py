@@ -32,7 +32,6 @@ from icl import arms as arms_lib
 from icl import parallel
 from icl.actor import Actor, ModelActor, ReaderActor
 from icl.arms import Arm
-from icl.conditions import DEMONSTRATIONS
 from icl.demonstrations import show
 from icl.evaluate import EvaluateConfig, evaluate
 from icl.parallel import Layout
@@ -149,7 +148,8 @@ class Comparison:
 
     @functools.cached_property
     def _shower(self) -> Callable[..., Any]:
-        sizes = {"count": self.config.levels, "demos": self.config.demos}
+        c = self.config
+        sizes = {"count": c.levels, "demos": c.demos, "kinds": c.demonstrations}
         return self.side_by_side(
             sharding.by_hand(lambda key, arm, families: show(key, arm, families, **sizes))
         )
@@ -179,7 +179,7 @@ class Comparison:
     def rows(self, cell: Cell, results: list[Any]) -> list[results_lib.Row]:
         """The rows of one cell; an arm whose contexts have no slots is shown whole ones only."""
         arm = self.arm(cell[0])
-        kinds = DEMONSTRATIONS[:1] if arm.alone else DEMONSTRATIONS
+        unfit = ("as-trained",) if arm.alone else ()
         head = {
             "arm": cell[0],
             "chunk": int(arm.chunk) or self.config.horizon,
@@ -187,7 +187,8 @@ class Comparison:
             "seed": cell[1],
         }
         names = self.levels(cell[1]).names
-        return results_lib.rows_of(head, names, results, demonstrations=kinds)
+        kinds = self.config.demonstrations
+        return results_lib.rows_of(head, names, results, kinds, leave_out=unfit)
 
     def unfinished(self, cells: list[Cell]) -> list[Cell]:
         """Those of the cells that process 0 has no rows of yet."""
@@ -348,7 +349,8 @@ def _read(job: Comparison, progress: Progress) -> None:
                 head,
                 job.levels(seed).names,
                 result,
-                demonstrations=("whole",),
+                config.demonstrations,
+                leave_out=("as-trained",),  # no arm is theirs
                 actings=("sampled",),
             )
             if processes.leader():

@@ -14,6 +14,7 @@ from experiments.errors import ConfigError
 from experiments.families import check_families, expand, known
 from experiments.processes import Processes, check_devices, check_processes
 from icl import arms as arms_lib
+from icl.conditions import DEMONSTRATIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,6 +96,9 @@ class CompareConfig(Processes):
     weight_decay: float = 0.01
     """Decoupled, on matrices."""
 
+    demonstrations: tuple[str, ...] = ("whole", "as-trained")
+    """What tests show: whole, as-trained, foreign, swapped, suboptimal, truncated, corrupted,
+    relabelled, reordered (icl/conditions.py says what each is)."""
     demos: int = 3
     """K: tests show k = 0 … K demonstrations; at most slots - 1."""
     levels: int = 64
@@ -256,7 +260,7 @@ def _check_numbers(config: CompareConfig) -> None:
 
 
 def _check_names(config: CompareConfig) -> None:
-    for field in ("arms", "families", "test_families", "readers"):
+    for field in ("arms", "families", "test_families", "readers", "demonstrations"):
         names = getattr(config, field)
         if len(set(names)) < len(names):
             raise ConfigError(f"{field} {' '.join(names)}: a name stands twice; give each once")
@@ -269,10 +273,11 @@ def _check_names(config: CompareConfig) -> None:
             f"arms {' '.join(config.arms)}: two names stand for one rule at chunk {config.chunk}; "
             "give each once"
         )
-    for field in ("arms", "families"):
+    for field in ("arms", "families", "demonstrations"):
         if not getattr(config, field):
             raise ConfigError(f"{field} is empty; give at least one")
     check_families(config.families + config.test_families)
+    known("kind of demonstrations", config.demonstrations, tuple(DEMONSTRATIONS))
     known("reader", config.readers, ("hash-map", "nearest-neighbour"))
     both = set(config.families) & set(config.test_families)
     if both and not config.allow_overlap:
