@@ -96,6 +96,8 @@ class CompareConfig(Processes):
     weight_decay: float = 0.01
     """Decoupled, on matrices."""
 
+    test_stickiness: float = -1.0
+    """Stickiness of the test levels, references included; -1 takes that of training."""
     demonstrations: tuple[str, ...] = ("whole", "as-trained")
     """What tests show: whole, as-trained, foreign, swapped, suboptimal, truncated, corrupted,
     relabelled, reordered (icl/conditions.py says what each is)."""
@@ -245,6 +247,11 @@ def _check_numbers(config: CompareConfig) -> None:
             raise ConfigError(f"{field} {getattr(config, field)}: use a share from 0 to 1")
     if config.observations not in ("symbols", "pixels"):
         raise ConfigError(f"observations {config.observations!r}: use symbols or pixels")
+    if config.test_stickiness != -1 and not 0 <= config.test_stickiness < 1:
+        raise ConfigError(
+            f"test_stickiness {config.test_stickiness}: use a number from 0 up to 1, or -1 for "
+            "that of training"
+        )
     for field in ("stickiness", "margin"):
         if not 0 <= getattr(config, field) < 1:
             raise ConfigError(f"{field} {getattr(config, field)}: use a number from 0 up to 1")
