@@ -239,10 +239,11 @@ def _evaluate(arguments: list[str]) -> int:
     with joined(config, stored(config)) as own:
         config = dataclasses.replace(config, processes=own.processes, process=own.process)
         _prepare_jax(config)
-        from experiments import compare
+        from experiments.again import evaluate_again
+        from experiments.compare import Comparison
         from experiments.summary import table
 
-        rows = compare.evaluate_again(config, folder, _progress(config))
+        rows = evaluate_again(Comparison(config, folder, _progress(config)))
     if config.process > 0:
         return 0
     target = folder.write("evaluation.json", {"schema": 1, "changes": changes, "rows": rows})

@@ -86,9 +86,10 @@ class RunFolder:
 
     def write(self, name: str, value: Any) -> Path:
         """Writes JSON atomically; numbers that are not finite become null."""
-        return self._replace(name, json.dumps(_finite(value), indent=1) + "\n")
+        return self.replace(name, json.dumps(_finite(value), indent=1) + "\n")
 
-    def _replace(self, name: str, text: str) -> Path:
+    def replace(self, name: str, text: str) -> Path:
+        """Writes a text file atomically."""
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
@@ -123,11 +124,19 @@ class RunFolder:
             place = ("kind", "arm", "seed", "update", "split", "demos")
             merged[tuple(line.get(field) for field in place)] = line
         text = "".join(json.dumps(line) + "\n" for line in merged.values())
-        self._replace("metrics.jsonl", text)
+        self.replace("metrics.jsonl", text)
 
     def cell(self, arm: str, seed: int) -> str:
         """The name of a cell: one arm and seed."""
         return f"{arm.replace(':', '-')}-seed{seed}"
+
+    def rows(self, arm: str, seed: int) -> list[dict[str, Any]]:
+        """The rows of a finished cell."""
+        return self.read(f"cells/{self.cell(arm, seed)}.json")
+
+    def keep(self, arm: str, seed: int, rows: list[dict[str, Any]]) -> None:
+        """Writes the rows of a cell: it is finished then."""
+        self.write(f"cells/{self.cell(arm, seed)}.json", rows)
 
     def finished(self, arm: str, seed: int) -> bool:
         """Whether a cell's rows are there."""

@@ -1,0 +1,114 @@
+"""Cells of studies, kept under the hash of what they are: equal cells are computed once.
+
+A trained model goes by all that training depends on, the rows of a test by that and all that the
+test depends on. So a study that only tests otherwise trains nothing, and studies share what they
+have in common.
+
+    runs/study-quick/
+      cells/TEST.json          what was measured, with its config and where
+      checkpoints/TRAIN/       parameters
+      metrics/TRAIN.jsonl      lines of its training
+      NAME/                    of each study: results.json, report.html, figure.svg
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from experiments.config import CompareConfig
+from experiments.folder import RunFolder
+from icl import arms as arms_lib
+
+ELSEWHERE = (
+    "arms", "readers", "chunk", "seed", "seeds", "preset", "out", "overwrite", "devices",
+    "runs_per_device", "data", "model", "fsdp", "accumulate", "coordinator", "processes",
+    "process", "remat", "log",
+)  # fmt: skip
+"""Fields that say which cells there are, or how and where they are computed, not what a cell is."""
+TESTED = ("test_stickiness", "demonstrations", "demos", "levels", "episodes")
+"""Fields that only a test depends on."""
+
+
+def identity(config: CompareConfig, arm: str, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What one cell depends on: its training, and the test besides. Names of one rule are one.
+
+    Args:
+        config: the config that the cell is of.
+        arm: an arm's name, or a reader's: that has no training.
+        seed: its seed.
+    """
+    fields = {
+        name: value for name, value in dataclasses.asdict(config).items() if name not in ELSEWHERE
+    }
+    test = {name: fields.pop(name) for name in TESTED}
+    if test["test_stickiness"] == config.stickiness:
+        test["test_stickiness"] = -1.0
+    rule: Any = arm
+    if arm not in config.readers:
+        whole = arms_lib.named(arm, config.chunk)
+        rule = dataclasses.asdict(whole) | {
+            "chunk": int(whole.chunk) or config.horizon,
+            "sharing": min(int(whole.sharing), config.slots),
+        }
+    return {"rule": rule, "seed": seed} | fields, test
+
+
+def digest(value: Any) -> str:
+    """16 hexadecimal digits that stand for a JSON value."""
+    text = json.dumps(value, sort_keys=True, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class StudyFolder(RunFolder):
+    """The cells of one config among all cells of the studies, in the form of a run's folder."""
+
+    def __init__(self, path: Path, config: CompareConfig, machine: dict[str, Any] | None = None):
+        super().__init__(path)
+        self.config, self.machine = config, machine or {}
+
+    def trained(self, arm: str, seed: int) -> str:
+        """The name of a cell's training."""
+        return digest(identity(self.config, arm, seed)[0])
+
+    def cell(self, arm: str, seed: int) -> str:
+        """The name of a cell's test."""
+        return digest(identity(self.config, arm, seed))
+
+    def checkpoint(self, arm: str, seed: int) -> Path:
+        """Where a cell's parameters are."""
+        return self.path / "checkpoints" / self.trained(arm, seed)
+
+    def log(self, lines: list[dict[str, Any]]) -> None:
+        """Writes the lines of each training to a file of its own."""
+        own: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        for line in lines:
+            own.setdefault((line["arm"], line["seed"]), []).append(line)
+        for cell, part in own.items():
+            text = "".join(json.dumps(line) + "\n" for line in part)
+            self.replace(f"metrics/{self.trained(*cell)}.jsonl", text)
+
+    def lines(self, arm: str, seed: int) -> list[dict[str, Any]]:
+        """The lines of a cell's training; none where there is no file."""
+        path = self.path / "metrics" / f"{self.trained(arm, seed)}.jsonl"
+        if not path.is_file():
+            return []
+        return [json.loads(x) for x in path.read_text(encoding="utf-8").splitlines()]
+
+    def keep(self, arm: str, seed: int, rows: list[dict[str, Any]]) -> None:
+        """Writes the rows of a cell, with what it depends on and the machine it ran on."""
+        training, test = identity(self.config, arm, seed)
+        found = {"arm": arm, "training": training, "test": test, "environment": self.machine}
+        self.write(f"cells/{self.cell(arm, seed)}.json", found | {"rows": rows})
+
+    def rows(self, arm: str, seed: int) -> list[dict[str, Any]]:
+        """The rows of a finished cell, under the name that it is asked for by."""
+        stored = self.read(f"cells/{self.cell(arm, seed)}.json")
+        return [row | {"arm": arm} for row in stored["rows"]]
+
+    def origin(self, arm: str, seed: int) -> str:
+        """The commit that a finished cell was computed by."""
+        return self.read(f"cells/{self.cell(arm, seed)}.json")["environment"].get("commit", "?")
