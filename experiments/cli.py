@@ -28,6 +28,8 @@ USAGE = """usage: levelburst COMMAND [OPTIONS]
   resume RUN      go on with a comparison that was cut short, cell by cell
   evaluate RUN    test the checkpoints of a run again
   report RUN      write report.html and figure.svg again
+  study NAME      vary the main job along an axis, and say which of the literature's orderings
+                  hold; without a name it lists them, `all` runs them all (--dry-run: the cost)
   sweep SPEC      run comparisons over a grid or a search of settings that a TOML file names, side
                   by side on Ray, here or on a cluster; --dry-run lists them
   envs            list the families: sizes, spaces, levels, oracle; --gallery writes a page of them
@@ -90,6 +92,7 @@ def run(arguments: list[str]) -> int:
         "envs": _envs,
         "roofline": _roofline,
         "bench": _bench,
+        "study": _study,
         "sweep": _sweep,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -288,6 +291,12 @@ def _bench(arguments: list[str]) -> int:
     from experiments import cli_bench
 
     return cli_bench.run(arguments, _parse, _fresh, _cores)
+
+
+def _study(arguments: list[str]) -> int:
+    from experiments import cli_study
+
+    return cli_study.run(arguments, _parse, _prepare_jax)
 
 
 def _sweep(arguments: list[str]) -> int:

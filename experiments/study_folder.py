@@ -21,6 +21,7 @@ from typing import Any
 
 from experiments.config import CompareConfig
 from experiments.folder import RunFolder
+from experiments.presets import QUICK
 from icl import arms as arms_lib
 
 ELSEWHERE = (
@@ -34,7 +35,8 @@ TESTED = ("test_stickiness", "demonstrations", "demos", "levels", "episodes")
 
 
 def identity(config: CompareConfig, arm: str, seed: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What one cell depends on: its training, and the test besides. Names of one rule are one.
+    """What one cell depends on: its training, and the test besides. Names of one rule are one, and
+    a field at its default does not count: a field that is added later renames no cell.
 
     Args:
         config: the config that the cell is of.
@@ -69,6 +71,21 @@ class StudyFolder(RunFolder):
     def __init__(self, path: Path, config: CompareConfig, machine: dict[str, Any] | None = None):
         super().__init__(path)
         self.config, self.machine = config, machine or {}
+
+    def missing(self) -> list[tuple[str, int]]:
+        """The cells of the config, readers included, that are not finished."""
+        c = self.config
+        cells = [(arm, c.seed + i) for arm in (*c.arms, *c.readers) for i in range(c.seeds)]
+        return [cell for cell in cells if not self.finished(*cell)]
+
+    def differs(self) -> str:
+        """In which fields the config is not the preset quick's."""
+        usual = dataclasses.asdict(QUICK)
+        own = dataclasses.asdict(self.config).items()
+        return ", ".join(
+            f"{name} {value}" for name, value in own
+            if name not in ELSEWHERE and value != usual[name]
+        )  # fmt: skip
 
     def trained(self, arm: str, seed: int) -> str:
         """The name of a cell's training."""
