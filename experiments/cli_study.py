@@ -72,10 +72,10 @@ def run(
     if prepare(dataclasses.replace(widest, devices=given.devices)) == "cpu":
         for config in (config for part in points.values() for config in groups(part)):
             refuse_on_cpu(config)
-    return _run(names, points, root)
+    return _run(names, points, root, given)
 
 
-def _run(names: list[str], points: dict[str, list[Point]], root: Path) -> int:
+def _run(names: list[str], points: dict[str, list[Point]], root: Path, given: StudyConfig) -> int:
     from experiments.progress import Progress
     from experiments.study_report import write_study
     from experiments.study_run import compute, gather
@@ -84,7 +84,9 @@ def _run(names: list[str], points: dict[str, list[Point]], root: Path) -> int:
     progress = Progress()
     for name in names:
         compute(points[name], root, progress)
-        found = gather(STUDIES[name], points[name], root)
+        seeds = f" --seeds {given.seeds}" if given.seeds else ""
+        command = f"levelburst study {name} --preset {given.preset}{seeds}"
+        found = gather(STUDIES[name], points[name], root, command)
         page = write_study(root / name)
         print(f"\n{name}: {STUDIES[name].question}")
         print("\n".join(verdict_lines(found["verdicts"])))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -150,24 +151,40 @@ class Study:
 
 
 # Claims. -----------------------------------------------------------------------------------
-def claim(
-    ordering: str, text: str, found: Interval, holds: Callable[[Interval], bool], paper: str = ""
-) -> Verdict:
-    """A verdict; with one seed it stays open.
+Region = tuple[float, float]
+"""Where a claim says that the truth lies: between two numbers, either of them infinite."""
+
+ABOVE: Region = (0.0, math.inf)
+BELOW: Region = (-math.inf, 0.0)
+
+
+def within(margin: float) -> Region:
+    """As good as 0."""
+    return -margin, margin
+
+
+def claim(ordering: str, text: str, found: Interval, region: Region, paper: str = "") -> Verdict:
+    """A verdict: the claim holds where the whole interval lies in the region, it does not where
+    the whole interval lies outside, and where the interval reaches over an end it stays open.
 
     Args:
         ordering: S1 … S12 of the literature's orderings that it speaks of, or "".
         text: the claim in words.
         found: its estimate.
-        holds: whether the estimate and its interval bear it out.
+        region: what the claim says of it.
         paper: the literature's figure.
     """
-    decided = bool(holds(found)) if found.seeds > 1 else None
+    low, high = region
+    holds = None
+    if low < found.low and found.high < high:
+        holds = True
+    elif found.high <= low or found.low >= high:
+        holds = False
     return {
         "ordering": ordering,
         "claim": text,
         **dataclasses.asdict(found),
-        "holds": decided,
+        "holds": holds,
         "paper": paper,
     }
 
@@ -198,13 +215,3 @@ def mean_of(cells: Iterable[Mapping[int, float]]) -> dict[int, float]:
     parts = list(cells)
     seeds = sorted(set.intersection(*(set(cell) for cell in parts)))
     return {seed: float(np.mean([cell[seed] for cell in parts])) for seed in seeds}
-
-
-def above(found: Interval) -> bool:
-    """The whole interval lies above 0."""
-    return found.low > 0
-
-
-def within(margin: float) -> Callable[[Interval], bool]:
-    """The whole interval lies within ± margin: equal, and measured well enough to say so."""
-    return lambda found: -margin < found.low and found.high < margin

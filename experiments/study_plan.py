@@ -26,7 +26,8 @@ BASES: dict[str, CompareConfig] = {
     ),
     "quick": _QUICK,
     "full": dataclasses.replace(
-        _QUICK, seeds=10, updates=3200, pool=8, slots=8, demos=7, levels=128, train_levels=8192,
+        _QUICK, preset="full", seeds=10, updates=3200, pool=8, slots=8, demos=7, levels=128,
+        train_levels=8192,
     ),
 }  # fmt: skip
 """What the studies vary, by preset; each is the main job's preset of that name but for these."""

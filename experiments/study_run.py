@@ -29,8 +29,9 @@ def compute(points: Sequence[Point], root: Path, progress: Progress) -> None:
             fill(Comparison(config, folder, progress))
 
 
-def gather(study: Study, points: Sequence[Point], root: Path) -> dict[str, Any]:
-    """Writes ``results.json`` of a study whose cells are all there, and returns what it holds."""
+def gather(study: Study, points: Sequence[Point], root: Path, command: str) -> dict[str, Any]:
+    """Writes ``results.json`` of a study whose cells are all there, and returns what it holds;
+    ``command`` is the line that makes it again."""
     rows, curves, commits = [], [], set()
     for point in points:
         folder, seeds = StudyFolder(root, point.config), seeds_of(point.config)
@@ -42,6 +43,7 @@ def gather(study: Study, points: Sequence[Point], root: Path) -> dict[str, Any]:
     result = {
         "schema": 1,
         "command": "study",
+        "command_line": command,
         "study": study.name,
         "question": study.question,
         "axes": list(study.axes),

@@ -16,7 +16,7 @@ def summary(found: dict[str, Any]) -> str:
 
 def verdict_lines(verdicts: Sequence[dict[str, Any]]) -> list[str]:
     """A line a verdict; with the ordering of the literature that it speaks of, if any."""
-    marks = {True: "holds", False: "does NOT hold", None: "undecided (one seed)"}
+    marks = {True: "holds", False: "does NOT hold", None: "undecided"}
     lines = []
     for verdict in verdicts:
         low, high = verdict["low"], verdict["high"]

@@ -8,11 +8,12 @@ from typing import Any
 
 from experiments.config import CompareConfig
 from experiments.study import (
+    ABOVE,
+    BELOW,
     Found,
     Point,
     Study,
     Verdict,
-    above,
     claim,
     difference,
     level,
@@ -46,14 +47,14 @@ def _burstiness_claims(found: Found) -> list[Verdict]:
     none = [found.scores(p_b=p, demos=0) for p in P_B]
     paper = "one-shot −.13, .18, .35 at p_b = 0, .6, 1"
     return [
-        claim("S2", "one-shot on unseen levels rises with p_b (slope)", slope(P_B, one), above,
+        claim("S2", "one-shot on unseen levels rises with p_b (slope)", slope(P_B, one), ABOVE,
               paper),
         claim("S2", "zero-shot on unseen levels stays flat in p_b (slope within ± 0.05)",
               slope(P_B, none), ALIKE, "zero-shot −.19, −.18, −.11"),
         claim("S3", "at p_b = 0 one demonstration brings nothing (within ± 0.05)",
               difference(one[0], none[0]), ALIKE, "−.13 against −.19"),
         claim("S2", "one-shot on unseen families rises with p_b (slope)",
-              slope(P_B, [found.scores("unseen-family", p_b=p) for p in P_B]), above, paper),
+              slope(P_B, [found.scores("unseen-family", p_b=p) for p in P_B]), ABOVE, paper),
     ]  # fmt: skip
 
 
@@ -96,23 +97,23 @@ def _chunks_claims(found: Found) -> list[Verdict]:
     whole = cs[-1]
     made = [
         claim("S12", f"whole trajectories beat chunks of {c} of the same level, one-shot",
-              difference(own[whole], own[c]), above)
+              difference(own[whole], own[c]), ABOVE)
         for c in cs[:-1]
     ]  # fmt: skip
     soon = found.updates_to(REACHED, chunk=whole, p_b=1.0)
     made += [
         claim("S12", f"chunks of {c} of the same level need more updates than whole trajectories "
               f"to a one-shot score of {REACHED} (a run that never got there counts with its last)",
-              difference(found.updates_to(REACHED, chunk=c, p_b=1.0), soon), above)
+              difference(found.updates_to(REACHED, chunk=c, p_b=1.0), soon), ABOVE)
         for c in cs[:-1]
     ]  # fmt: skip
     made.append(
         claim("S12", "one-shot rises with the length of same-level chunks (slope a doubling)",
-              slope([math.log2(c) for c in cs], [own[c] for c in cs]), above)
+              slope([math.log2(c) for c in cs], [own[c] for c in cs]), ABOVE)
     )  # fmt: skip
     made += [
         claim("S12", f"chunks of {c} of the same level beat those of other levels, one-shot",
-              difference(own[c], apart[c]), above)
+              difference(own[c], apart[c]), ABOVE)
         for c in cs
     ]  # fmt: skip
     made += [
@@ -151,9 +152,9 @@ def _multiplicity_claims(found: Found) -> list[Verdict]:
     cells = [found.scores(sharing=s, query="among") for s in among]
     return [
         claim("S2", "one-shot rises with the number of trajectories that share the query's level "
-              "(slope a trajectory)", slope(among, cells), above),
+              "(slope a trajectory)", slope(among, cells), ABOVE),
         claim("S2", "two that share suffice: their one-shot score is above 0",
-              level(cells[0]), above),
+              level(cells[0]), ABOVE),
         *(
             claim("S3", f"{s} of one level that is not the query's teach nothing: one-shot within "
                   "± 0.05 of zero-shot",
@@ -191,9 +192,9 @@ def _levels_claims(found: Found) -> list[Verdict]:
     paper = "one-shot .03, .17, .46, .34 at 2k, 10k, 30k, 100k levels"
     return [
         claim("S8", f"one-shot on unseen levels is higher with {counts[-1]} levels than with "
-              f"{counts[0]}", difference(one[-1], one[0]), above, paper),
+              f"{counts[0]}", difference(one[-1], one[0]), ABOVE, paper),
         claim("S8", f"it is in plateau: {counts[-1]} levels bring less than 0.05 over "
-              f"{counts[-2]}", difference(one[-1], one[-2]), lambda x: x.high < 0.05, paper),
+              f"{counts[-2]}", difference(one[-1], one[-2]), (-math.inf, 0.05), paper),
         claim("S8", "zero-shot stays flat in the number of levels (slope a doubling within ± 0.05)",
               slope(doublings, none), ALIKE, "−.14, −.18, −.21, −.12"),
     ]  # fmt: skip
@@ -230,10 +231,10 @@ def _families_claims(found: Found) -> list[Verdict]:
     doublings = [math.log2(n) for n in FAMILIES]
     return [
         claim("S9", "one-shot on unseen families rises with the number of training families "
-              "(slope a doubling)", slope(doublings, one), above,
+              "(slope a doubling)", slope(doublings, one), ABOVE,
               "one-shot −.33, .34, .30, .34 with 1, 4, 8, 12 tasks"),
         claim("S9", "zero-shot on unseen families rises with the number of training families "
-              "(slope a doubling)", slope(doublings, none), above,
+              "(slope a doubling)", slope(doublings, none), ABOVE,
               "zero-shot −1.02, −.57, −.32, −.13"),
     ]  # fmt: skip
 
@@ -261,12 +262,12 @@ def _zipf_claims(found: Found) -> list[Verdict]:
     seen = [found.scores("seen-level", zipf=z, demos=0) for z in ZIPF]
     return [
         claim("", "exponent 1 costs less than 0.05 of the one-shot score on unseen levels",
-              difference(one[0], one[1]), lambda x: x.high < 0.05,
+              difference(one[0], one[1]), (-math.inf, 0.05),
               "Chan et al.: near exponent 1 both abilities live side by side"),
         claim("", "seen levels (the frequent ones) are learned in weights: zero-shot rises with "
-              "the exponent (slope)", slope(ZIPF, seen), above),
+              "the exponent (slope)", slope(ZIPF, seen), ABOVE),
         claim("", "one-shot on unseen levels falls with the exponent (slope)",
-              slope(ZIPF, one), lambda x: x.high < 0),
+              slope(ZIPF, one), BELOW),
     ]  # fmt: skip
 
 

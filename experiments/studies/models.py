@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from experiments.config import CompareConfig
 from experiments.studies.data import ALIKE, vary
-from experiments.study import Found, Point, Study, Verdict, above, claim, difference, slope
+from experiments.study import ABOVE, Found, Point, Study, Verdict, claim, difference, slope
 
 SIZES = ((16, 1, 1), (32, 1, 1), (64, 2, 2), (128, 3, 4))  # width, layers, heads
 
@@ -36,9 +37,9 @@ def _size_claims(found: Found) -> list[Verdict]:
     paper = "one-shot −.10, .05, .46, .34 at 1, 10, 30, 100M"
     return [
         claim("S8", "one-shot on unseen levels rises from the smallest model to the third",
-              difference(one[2], one[0]), above, paper),
+              difference(one[2], one[0]), ABOVE, paper),
         claim("S8", "it is in plateau: the largest model brings less than 0.05 over the third",
-              difference(one[3], one[2]), lambda x: x.high < 0.05, paper),
+              difference(one[3], one[2]), (-math.inf, 0.05), paper),
         claim("S8", "zero-shot stays flat in size (slope a step within ± 0.05)",
               slope(steps, none), ALIKE, "−.15, −.17, −.14, −.13"),
     ]  # fmt: skip
@@ -75,12 +76,12 @@ def _transience_claims(found: Found) -> list[Verdict]:
         seen, none = found.scores("seen-level", 0, **at), found.scores("unseen-level", 0, **at)
         made.append(
             claim("", f"weight decay {decay}: seen levels are known without a context at the end "
-                  "(zero-shot on seen above that on unseen levels)", difference(seen, none), above)
+                  "(zero-shot on seen above that on unseen levels)", difference(seen, none), ABOVE)
         )  # fmt: skip
         peak = found.peaks(**at)
         made.append(
             claim("", f"weight decay {decay}: one-shot on unseen levels has fallen below its peak "
-                  "by more than 0.05 at the end", difference(peak, last), lambda x: x.low > 0.05,
+                  "by more than 0.05 at the end", difference(peak, last), (0.05, math.inf),
                   "Singh et al. (2023): in-context learning rises, then decays; L2 keeps it")
         )  # fmt: skip
     return made
