@@ -56,9 +56,11 @@ def lines_figure(
         figure.update_xaxes(
             tickvals=sorted(set(above)), ticktext=[f"{v:g}" for v in sorted(set(above))]
         )
+    elif not words and len(set(numbers)) <= 8:
+        figure.update_xaxes(tickvals=sorted(set(numbers)))
     figure.update_yaxes(title=y)
     found = plain(figure)
-    legend = {"orientation": "h", "y": -0.25, "yanchor": "top", "x": 0}
+    legend = {"orientation": "h", "y": -0.32, "yanchor": "top", "x": 0}
     found["layout"] |= {"showlegend": len(lines) > 1, "legend": legend}
     if words:
         found["layout"]["scattermode"] = "group"

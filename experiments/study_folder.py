@@ -43,12 +43,15 @@ def identity(config: CompareConfig, arm: str, seed: int) -> tuple[dict[str, Any]
         arm: an arm's name, or a reader's: that has no training.
         seed: its seed.
     """
+    if config.test_stickiness == config.stickiness:
+        config = dataclasses.replace(config, test_stickiness=-1.0)
+    usual = dataclasses.asdict(QUICK)
     fields = {
-        name: value for name, value in dataclasses.asdict(config).items() if name not in ELSEWHERE
+        name: value
+        for name, value in dataclasses.asdict(config).items()
+        if name not in ELSEWHERE and value != usual[name]
     }
-    test = {name: fields.pop(name) for name in TESTED}
-    if test["test_stickiness"] == config.stickiness:
-        test["test_stickiness"] = -1.0
+    test = {name: fields.pop(name) for name in TESTED if name in fields}
     rule: Any = arm
     if arm not in config.readers:
         whole = arms_lib.named(arm, config.chunk)

@@ -22,7 +22,7 @@ _QUICK = dataclasses.replace(
 BASES: dict[str, CompareConfig] = {
     "smoke": dataclasses.replace(
         PRESETS["smoke"], test_families=("torus",), train_levels=2048, pool=4, report_every=8,
-        updates=16, contexts=32, seeds=2, curve=2,
+        updates=16, levels=64, seeds=2, curve=2,
     ),
     "quick": _QUICK,
     "full": dataclasses.replace(
