@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
@@ -21,8 +22,6 @@ def still(found: Sequence[Cell], learning: Curves, target: Any) -> None:
     """Draws score against demonstrations on unseen levels and on the unseen family as SVG, and
     beside them, where it was measured, how the one-shot score on unseen levels grew.
 
-    The same numbers give the same bytes: fonts are outlines, identifiers are salted, no date.
-
     Args:
         found: cells; whole demonstrations and sampled actions are drawn.
         learning: label -> one-shot score on unseen levels against updates; may be empty.
@@ -39,17 +38,12 @@ def still(found: Sequence[Cell], learning: Curves, target: Any) -> None:
             "with whole demonstrations and sampled actions"
         )
     looks = styles({cell.label: cell.arm for panel in panels.values() for cell in panel})
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rc("font", size=10)
-        matplotlib.rc("axes", titlesize=10.5)
-        matplotlib.rc("legend", fontsize=9.5)
-        matplotlib.rc("svg", hashsalt="levelburst", fonttype="path")
-        count = len(panels) + bool(learning)
-        figure = Figure(figsize=(4.3 * count, 3.7), facecolor="white", layout="constrained")
-        FigureCanvasSVG(figure)
+    count = len(panels) + bool(learning)
+    with drawing(count, "Score against the number of demonstrations, for each arm", target) as (
+        figure,
+        axes,
+    ):
         handles: dict[str, Any] = {}
-        axes = figure.subplots(1, count, sharey=True, squeeze=False)[0]
         for axis, (split, panel) in zip(axes, panels.items()):
             handles |= still_panel(axis, panel, looks)
             axis.set_title(SPLITS[split], loc="left", fontweight="bold", pad=8)
@@ -72,7 +66,27 @@ def still(found: Sequence[Cell], learning: Curves, target: Any) -> None:
             handlelength=2.2,
             columnspacing=1.4,
         )
-        title = "Score against the number of demonstrations, for each arm"
+
+
+@contextlib.contextmanager
+def drawing(count: int, title: str, target: Any) -> Iterator[tuple[Figure, Sequence[Axes]]]:
+    """A figure of ``count`` panels side by side, written as SVG when the block is done: the same
+    numbers give the same bytes, so fonts are outlines, identifiers are salted, and no date is in.
+
+    Args:
+        count: panels; they share their vertical axis.
+        title: for those who cannot see it.
+        target: a path or a binary file.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rc("font", size=10)
+        matplotlib.rc("axes", titlesize=10.5)
+        matplotlib.rc("legend", fontsize=9.5)
+        matplotlib.rc("svg", hashsalt="levelburst", fonttype="path")
+        figure = Figure(figsize=(4.3 * count, 3.7), facecolor="white", layout="constrained")
+        FigureCanvasSVG(figure)
+        yield figure, figure.subplots(1, count, sharey=True, squeeze=False)[0]
         about = {"Date": None, "Creator": "Levelburst", "Title": title}
         figure.savefig(target, format="svg", metadata=about)
 

@@ -71,13 +71,13 @@ def groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         note = "One-shot score on whole demonstrations; brackets are 95 % intervals over seeds."
         made.append({"name": "Chunk length × burstiness", "note": note, "panels": [
             _panel(SPLITS[split],
-                   figures.map_figure(_cells(pooled, axes, split), *map(_name, axes)))
+                   figures.map_figure(cells_of(pooled, axes, split), *map(named, axes)))
             for split in splits
         ]})  # fmt: skip
     if axes[0] == "update":
         note = "Means over seeds of tests on the way; bars are 95 % intervals."
         made.append({"name": "Score on the way", "note": note, "panels": [
-            _panel(f"{SPLITS[split]}, k = {k}", _lines(_curve(results, split, k), axes))
+            _panel(f"{SPLITS[split]}, k = {k}", _lines(curve(results, split, k), axes))
             for split in splits for k in (0, 1)
         ]})  # fmt: skip
     else:
@@ -86,7 +86,7 @@ def groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
             "0 is random, 1 is optimal."
         )
         made.append({"name": "Score", "note": note, "panels": [
-            _panel(SPLITS[split], _lines(_along(pooled, axes, split), axes)) for split in splits
+            _panel(SPLITS[split], _lines(along(pooled, axes, split), axes)) for split in splits
         ]})  # fmt: skip
         families = sorted({r["family"] for r in rows if r["family"] != "all"})
         note = "One demonstration, on levels never seen; the families that were held out last."
@@ -97,7 +97,7 @@ def groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         )  # fmt: skip
         made.append({"name": "Each family", "note": note, "panels": [
             _panel(f"{family} ({SPLITS[split].lower()})",
-                   _lines(_along([r for r in rows if r["family"] == family], axes, split, one=True),
+                   _lines(along([r for r in rows if r["family"] == family], axes, split, one=True),
                           axes))
             for _, family, split in parts
         ]})  # fmt: skip
@@ -105,7 +105,7 @@ def groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         note = "Mean returns in other environments: only the course compares, not the height."
         made.append({"name": "In the paper", "note": note, "panels": [
             _panel("Raparthy et al., arXiv 2312.03801",
-                   figures.published_figure(results["published"], _name(axes[0])))
+                   figures.published_figure(results["published"], named(axes[0])))
         ]})  # fmt: skip
     return made
 
@@ -132,7 +132,7 @@ def table(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{"fields": fields, "lines": made}]
 
 
-def _along(
+def along(
     rows: Sequence[Mapping[str, Any]], axes: Sequence[str], split: str, one: bool = False
 ) -> dict[str, Line]:
     """name of a line -> its points along the first axis, by the other axes and by k."""
@@ -152,7 +152,8 @@ def _along(
     return _gather([row for row in shown if row["split"] == split], x, rest)
 
 
-def _curve(results: Mapping[str, Any], split: str, k: int) -> dict[str, Line]:
+def curve(results: Mapping[str, Any], split: str, k: int) -> dict[str, Line]:
+    """Likewise along the updates of training."""
     lines = [x for x in results["curves"] if x["split"] == split and x["demos"] == k]
     return _gather(lines, "update", list(results["axes"][1:]))
 
@@ -171,7 +172,8 @@ def _gather(rows: Sequence[Mapping[str, Any]], x: str, rest: Sequence[str]) -> d
     }
 
 
-def _cells(rows: Sequence[Mapping[str, Any]], axes: Sequence[str], split: str) -> dict[Any, Any]:
+def cells_of(rows: Sequence[Mapping[str, Any]], axes: Sequence[str], split: str) -> dict[Any, Any]:
+    """(first, second axis) -> one-shot score on whole demonstrations."""
     found: dict[Any, list[float]] = {}
     for row in rows:
         if (row["split"], row["demos"], row["demonstrations"]) == (split, 1, "whole"):
@@ -180,7 +182,7 @@ def _cells(rows: Sequence[Mapping[str, Any]], axes: Sequence[str], split: str) -
 
 
 def _lines(lines: dict[str, Line], axes: Sequence[str]) -> dict[str, Any]:
-    return figures.lines_figure(lines, _name(axes[0]))
+    return figures.lines_figure(lines, named(axes[0]))
 
 
 def _panel(title: str, figure: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +194,8 @@ def _panel(title: str, figure: dict[str, Any]) -> dict[str, Any]:
     return {"title": title, "alt": f"{title}. {said}" if said else title, "figure": figure}
 
 
-def _name(axis: str) -> str:
+def named(axis: str) -> str:
+    """An axis in words."""
     return NAMES.get(axis, axis.replace("_", " "))
 
 

@@ -1,0 +1,102 @@
+"""The still picture of a study, for docs/ and papers. Nothing here imports jax."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from experiments.figures import GREY, MARKERS, PALETTE, SPLITS
+from experiments.still import drawing
+from experiments.study_figures import Line, order
+from experiments.study_report import along, cells_of, curve, named
+
+WANTED = ("unseen-level", "unseen-family")
+
+
+def draw(results: Mapping[str, Any], target: Any) -> None:
+    """Draws a study on unseen levels and on unseen families as SVG: a map where both axes are
+    numbers, lines or points elsewhere.
+
+    Args:
+        results: the content of its results.json.
+        target: a path or a binary file.
+    """
+    axes, rows = results["axes"], [
+        row for row in results["rows"] if row["acting"] == "sampled" and row["family"] == "all"
+    ]  # fmt: skip
+    splits = [split for split in WANTED if any(row["split"] == split for row in rows)]
+    with drawing(len(splits), results["question"], target) as (figure, panels):
+        handles: dict[str, Any] = {}
+        for axis, split in zip(panels, splits, strict=True):
+            axis.set_title(SPLITS[split], loc="left", fontweight="bold", pad=8)
+            if axes == ["chunk", "p_b"]:
+                _map(axis, cells_of(rows, axes, split), axes)
+                continue
+            on_the_way = axes[0] == "update"
+            lines = curve(results, split, 1) if on_the_way else along(rows, axes, split)
+            handles |= _lines(axis, lines)
+            axis.set_xlabel(named(axes[0]))
+        if handles:
+            panels[0].set_ylabel("score")
+        if len(handles) > 1:
+            figure.legend(
+                list(handles.values()), list(handles), loc="outside upper center",
+                ncols=min(len(handles), max(1, 80 // (6 + max(map(len, handles))))), frameon=False,
+            )  # fmt: skip
+
+
+def _lines(axis: Axes, lines: Mapping[str, Line]) -> dict[str, Any]:
+    """Draws lines with their intervals; returns name -> what its legend shows."""
+    for height in (0, 1):
+        axis.axhline(height, color=GREY, linewidth=0.8, zorder=1)
+    places = sorted({place for line in lines.values() for place, _ in line}, key=order)
+    words = any(isinstance(place, str) for place in places)
+    numbers = [float(place) for place in places if not isinstance(place, str)]
+    wide = not words and min(numbers) > 0 and max(numbers) / min(numbers) > 20
+    handles = {}
+    for index, (name, line) in enumerate(lines.items()):
+        shift = (index - (len(lines) - 1) / 2) * 0.12 if words else 0.0
+        handles[name] = axis.errorbar(
+            [places.index(place) + shift if words else float(place) for place, _ in line],
+            [found.estimate for _, found in line],
+            yerr=[
+                [found.estimate - found.low for _, found in line],
+                [found.high - found.estimate for _, found in line],
+            ],
+            color=PALETTE[index % len(PALETTE)],
+            marker=MARKERS[index % len(MARKERS)][0],
+            linestyle="" if words else "-",
+            linewidth=1.8,
+            markersize=5.5,
+            capsize=2.5,
+            elinewidth=1.2,
+        )
+    if wide:
+        axis.set_xscale("log")
+        axis.minorticks_off()
+    if words:
+        axis.set_xticks(
+            range(len(places)), [str(place) for place in places], rotation=30, ha="right"
+        )
+    elif len(places) <= 8:
+        axis.set_xticks([float(place) for place in places], [f"{place:g}" for place in places])
+    axis.spines[["top", "right"]].set_visible(False)
+    return handles
+
+
+def _map(axis: Axes, cells: Mapping[Any, Any], axes: list[str]) -> None:
+    """Draws a heat map; a cell says its score."""
+    xs, ys = (sorted({place[i] for place in cells}, key=order) for i in range(2))
+    grid = [[cells[x, y].estimate for x in xs] for y in ys]
+    axis.imshow(grid, cmap="Blues", vmin=0, vmax=1, origin="lower", aspect="auto")
+    for i, line in enumerate(grid):
+        for j, value in enumerate(line):
+            ink = "white" if value > 0.5 else "black"
+            text = f"{value:.2f}".replace("-", "−")
+            axis.text(j, i, text, ha="center", va="center", color=ink)
+    axis.set_xticks(range(len(xs)), [f"{x:g}" for x in xs])
+    axis.set_yticks(range(len(ys)), [f"{y:g}" for y in ys])
+    axis.set_xlabel(named(axes[0]))
+    axis.set_ylabel(named(axes[1]))
