@@ -83,7 +83,7 @@ def _run(names: list[str], points: dict[str, list[Point]], root: Path, given: St
 
     progress = Progress()
     for name in names:
-        compute(points[name], root, progress)
+        compute(points[name], root, progress, STUDIES[name].probes)
         seeds = f" --seeds {given.seeds}" if given.seeds else ""
         command = f"levelburst study {name} --preset {given.preset}{seeds}"
         found = gather(STUDIES[name], points[name], root, command)

@@ -47,6 +47,7 @@ class Found:
         points: the settings.
         rows: of each of them, the rows of all its seeds.
         curves: of each of them, the lines of kind ``evaluation`` of its trainings.
+        probes: of each of them, the rows of its probes.
     """
 
     def __init__(
@@ -54,9 +55,11 @@ class Found:
         points: Sequence[Point],
         rows: Sequence[Sequence[Row]],
         curves: Sequence[Sequence[Row]] = (),
+        probes: Sequence[Sequence[Row]] = (),
     ):
         self.points, self._rows = list(points), [list(part) for part in rows]
         self._curves = [list(part) for part in curves] or [[] for _ in self.points]
+        self._probes = [list(part) for part in probes] or [[] for _ in self.points]
 
     @functools.cached_property
     def rows(self) -> list[Row]:
@@ -67,6 +70,11 @@ class Found:
     def curves(self) -> list[Row]:
         """All evaluations on the way, likewise."""
         return self._placed(self._curves)
+
+    @functools.cached_property
+    def probes(self) -> list[Row]:
+        """All rows of probes, likewise."""
+        return self._placed(self._probes)
 
     def _placed(self, parts: list[list[Row]]) -> list[Row]:
         pairs = zip(self.points, parts, strict=True)
@@ -83,17 +91,13 @@ class Found:
         Raises:
             LookupError: no point, or several, are there.
         """
-        wanted = {"split": split, "demos": demos, "family": "all", "acting": "sampled"}
-        wanted |= {"demonstrations": "whole"} | at
-        found: dict[int, float] = {}
-        for row in self.rows:
-            if all(row.get(field) == value for field, value in wanted.items()):
-                if row["seed"] in found:
-                    raise LookupError(f"several points at {at}")
-                found[row["seed"]] = row["score"]
-        if not found:
-            raise LookupError(f"nothing was measured at {wanted}")
-        return found
+        return _one(self.rows, {"acting": "sampled", "split": split, "demos": demos} | at)
+
+    def probe(
+        self, measure: str, split: str = "unseen-level", demos: int = 1, **at: Any
+    ) -> dict[int, float]:
+        """seed -> a measure of icl/probes.py, likewise."""
+        return _one(self.probes, {"measure": measure, "split": split, "demos": demos} | at)
 
     def peaks(self, split: str = "unseen-level", demos: int = 1, **at: Any) -> dict[int, float]:
         """seed -> its score at the update where the *other* seeds' mean was highest: a maximum of
@@ -125,6 +129,21 @@ class Found:
         return paths
 
 
+def _one(rows: Sequence[Row], at: Mapping[str, Any]) -> dict[int, float]:
+    """seed -> score of the rows at one place; families pooled, whole demonstrations, unless said
+    otherwise."""
+    wanted = {"family": "all", "demonstrations": "whole"} | dict(at)
+    found: dict[int, float] = {}
+    for row in rows:
+        if all(row.get(field) == value for field, value in wanted.items()):
+            if row["seed"] in found:
+                raise LookupError(f"several points at {at}")
+            found[row["seed"]] = row["score"]
+    if not found:
+        raise LookupError(f"nothing was measured at {wanted}")
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class Study:
     """One question, the settings that answer it, and what is claimed of them.
@@ -139,6 +158,7 @@ class Study:
         paper: what the literature found, in words, or "".
         published: points of the paper for the figure, (name of its line, [(x, y) …]); its scores
             are mean returns of other environments, so only their course compares.
+        probes: whether its models are probed (icl/probes.py), too.
     """
 
     name: str
@@ -148,6 +168,7 @@ class Study:
     claims: Callable[[Found], list[Verdict]]
     paper: str = ""
     published: tuple[tuple[str, tuple[tuple[float, float], ...]], ...] = ()
+    probes: bool = False
 
 
 # Claims. -----------------------------------------------------------------------------------

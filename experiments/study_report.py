@@ -101,6 +101,8 @@ def groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
                           axes))
             for _, family, split in parts
         ]})  # fmt: skip
+    if results.get("probes"):
+        made += probe_groups(results)
     if results["published"]:
         note = "Mean returns in other environments: only the course compares, not the height."
         made.append({"name": "In the paper", "note": note, "panels": [
@@ -108,6 +110,37 @@ def groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
                    figures.published_figure(results["published"], named(axes[0])))
         ]})  # fmt: skip
     return made
+
+
+def probe_groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The charts of probes: where actions come from, and the failure map."""
+    x, rest = results["axes"][0], list(results["axes"][1:])
+    rows = [r for r in results["probes"] if r["demos"] == 1 and r["split"] in ORDER[:2]]
+    pooled = [r for r in rows if r["family"] == "all"]
+    shown = {
+        "copy": "Plays the action shown (renamed demonstrations)",
+        "original": "Plays the action before it was renamed",
+        "agree-hit": "Plays the expert's action at demonstrated states",
+        "agree-novel": "Plays the expert's action at novel states",
+    }
+    panels = [
+        _panel(
+            f"{title}, {SPLITS[split].lower()}",
+            figures.lines_figure(
+                _gather([r for r in pooled if r["measure"] == measure and r["split"] == split
+                         and r["demonstrations"] == ("relabelled" if measure in
+                                                     ("copy", "original") else "whole")],
+                        x, rest),
+                named(x), y="share of steps",
+            ),
+        )
+        for measure, title in shown.items() for split in ORDER[:2]
+    ]  # fmt: skip
+    note = (
+        "Teacher-forced on an expert's episode after one demonstration: the most probable action "
+        "at each step. Bars are 95 % intervals over seeds."
+    )
+    return [{"name": "Where its actions come from", "note": note, "panels": panels}]
 
 
 def table(results: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -12,34 +12,41 @@ import jax
 from experiments import processes
 from experiments.compare import Comparison, fill
 from experiments.folder import environment
+from experiments.probing import probe_cells
 from experiments.progress import Progress
 from experiments.study import Found, Point, Study
 from experiments.study_folder import StudyFolder
 from experiments.study_plan import groups
 
 
-def compute(points: Sequence[Point], root: Path, progress: Progress) -> None:
-    """Trains and tests what the folder of studies lacks of these points; every cell that is
-    finished is kept at once."""
+def compute(points: Sequence[Point], root: Path, progress: Progress, probes: bool = False) -> None:
+    """Trains and tests what the folder of studies lacks of these points, and probes its models
+    where asked; every cell that is finished is kept at once."""
     machine = environment(jax.devices())
     for config in groups(points):
         folder = StudyFolder(root, config, machine)
-        if folder.missing():
+        if folder.missing() or (probes and config.arms):
             progress.say(f"{' '.join((*config.arms, *config.readers))}: {folder.differs()}")
-            fill(Comparison(config, folder, progress))
+            job = Comparison(config, folder, progress)
+            fill(job)
+            if probes:
+                probe_cells(job)
 
 
 def gather(study: Study, points: Sequence[Point], root: Path, command: str) -> dict[str, Any]:
     """Writes ``results.json`` of a study whose cells are all there, and returns what it holds;
     ``command`` is the line that makes it again."""
-    rows, curves, commits = [], [], set()
+    rows, curves, probes, commits = [], [], [], set()
     for point in points:
         folder, seeds = StudyFolder(root, point.config), seeds_of(point.config)
         rows.append([row for seed in seeds for row in folder.rows(point.arm, seed)])
         lines = [line for seed in seeds for line in folder.lines(point.arm, seed)]
         curves.append([line for line in lines if line["kind"] == "evaluation"])
+        if study.probes:
+            names = [f"probes/{folder.cell(point.arm, seed)}.json" for seed in seeds]
+            probes.append([row for name in names for row in folder.read(name)])
         commits |= {folder.origin(point.arm, seed) for seed in seeds}
-    found = Found(points, rows, curves)
+    found = Found(points, rows, curves, probes)
     result = {
         "schema": 1,
         "command": "study",
@@ -57,6 +64,7 @@ def gather(study: Study, points: Sequence[Point], root: Path, command: str) -> d
         ],
         "rows": found.rows,
         "curves": found.curves,
+        "probes": found.probes,
         "verdicts": study.claims(found),
     }
     if processes.leader():

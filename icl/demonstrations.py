@@ -62,33 +62,12 @@ def show(
     """
     slots = max(demos, 1)
     deal_key, key = jax.random.split(key)
-    levels, expert, poor = [], [], []
-    for index, family in enumerate(families):
-        shares = [pool.levels(jnp.arange(count)) for pool in family]
-        levels.append(jax.tree.map(lambda *x: jnp.stack(x), *shares))
-        known = [(share, pool.optimal(jnp.arange(count))) for share, pool in zip(shares, family)]
-        joined, memory = jax.tree.map(lambda *x: jnp.concatenate(x), *known)
-        own = jax.random.fold_in(key, index)
-        policy = family[0].expert or Oracle()
-
-        def cut(played: Trajectories, sets: int = len(family)) -> list[Trajectories]:
-            return [
-                jax.tree.map(lambda x, i=i: x[i * count : (i + 1) * count], played)
-                for i in range(sets)
-            ]
-
-        env, shape = family[0].env, {"rollouts": slots + 1}
-        expert += cut(rollout(env, policy, own, joined, memory=memory, **shape))
-        if "suboptimal" in kinds:
-            mixed = Mixture(policy, Random(), EPSILON)
-            both = None if memory is None else (memory, None)
-            own = jax.random.fold_in(own, 1)
-            poor += cut(rollout(env, mixed, own, joined, memory=both, **shape))
-    groups, poor = (
-        jax.tree.map(lambda *x: jnp.stack(x), *y) if y else None for y in (expert, poor)
-    )
+    levels, groups = perform(key, families, count, slots + 1)
+    poor = groups
+    if "suboptimal" in kinds:
+        _, poor = perform(key, families, count, slots + 1, epsilon=EPSILON)
     num_actions = max(family[0].env.num_actions for family in families)
-    deal_keys = jax.random.split(deal_key, len(expert))
+    deal_keys = jax.random.split(deal_key, groups.valid.shape[0])
     alter_keys = jax.vmap(lambda k: jax.random.fold_in(k, 1))(deal_keys)
 
     def altered(kind: str) -> Trajectories:
@@ -110,6 +89,40 @@ def show(
     sets = [pool for family in families for pool in family]
     references = jnp.stack([pool.references[:count] for pool in sets])
     return Shown(tuple(levels), contexts, lengths[..., : demos + 1], references)
+
+
+def perform(
+    key: jax.Array, families: Families, count: int, rollouts: int, epsilon: float = 0.0
+) -> tuple[list[Level], Trajectories]:
+    """Has the sets' experts play the first ``count`` levels of every set.
+
+    Args:
+        key: consumed.
+        families: the level sets.
+        count: n.
+        rollouts: E, episodes of each level.
+        epsilon: above 0, each step is played at random with this probability.
+
+    Returns:
+        Of each family its levels, stacked on [split, n], and Trajectories[S, n, E, T] of the sets.
+    """
+    levels, groups = [], []
+    for index, family in enumerate(families):
+        shares = [pool.levels(jnp.arange(count)) for pool in family]
+        levels.append(jax.tree.map(lambda *x: jnp.stack(x), *shares))
+        known = [(share, pool.optimal(jnp.arange(count))) for share, pool in zip(shares, family)]
+        joined, memory = jax.tree.map(lambda *x: jnp.concatenate(x), *known)
+        own = jax.random.fold_in(key, index)
+        policy = family[0].expert or Oracle()
+        if epsilon:
+            own, policy = jax.random.fold_in(own, 1), Mixture(policy, Random(), epsilon)
+            memory = None if memory is None else (memory, None)
+        played = rollout(family[0].env, policy, own, joined, rollouts=rollouts, memory=memory)
+        groups += [
+            jax.tree.map(lambda x, i=i: x[i * count : (i + 1) * count], played)
+            for i in range(len(family))
+        ]
+    return levels, jax.tree.map(lambda *x: jnp.stack(x), *groups)
 
 
 def demonstrate(

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from experiments.study_folder import StudyFolder, identity
 from experiments.study_plan import BASES, checked, groups, plan
 from experiments.study_report import render
 from icl.conditions import ACTINGS
+from icl.probes import MEASURES
 from icl.statistics import Interval
 
 BASE = BASES["quick"]
@@ -78,7 +80,17 @@ def found_of(name, score):
         ]
         for _ in points
     ]  # fmt: skip
-    return Found(points, [rows_at(point, score) for point in points], curves)
+    probes = [
+        [
+            {"arm": "bursty", "seed": s, "split": split, "family": "all", "demos": k,
+             "demonstrations": kind, "measure": measure, "score": 0.1 * i + 0.01 * s * j}
+            for s in SEEDS for split in ("unseen-level", "unseen-family") for k in (1, 3)
+            for j, kind in enumerate(("whole", "relabelled", "foreign"))
+            for i, measure in enumerate(MEASURES)
+        ]
+        for _ in points
+    ]  # fmt: skip
+    return Found(points, [rows_at(point, score) for point in points], curves, probes)
 
 
 def verdicts(name, score):
@@ -109,6 +121,7 @@ def test_every_study_decides_its_claims_and_draws_its_page(name):
             "points": [{"at": dict(p.at), "arm": p.arm} for p in found.points],
             "rows": found.rows,
             "curves": found.curves,
+            "probes": found.probes if study.probes else [],
         }
     )
     assert study.question in page and "http://" not in page.split("<script>")[0]
@@ -193,24 +206,30 @@ def test_contrasts_are_matched_by_seed():
 
 # Cells. -------------------------------------------------------------------------------------
 def test_a_cell_is_what_it_depends_on(tmp_path):
-    def names(arm="bursty", seed=0, **changes):
+    def names(arm: str = "bursty", seed: int = 0, **changes: Any):
         folder = StudyFolder(tmp_path, dataclasses.replace(BASE, **changes))
         return folder.trained(arm, seed), folder.cell(arm, seed)
 
     usual = names()
     # How and where it is computed, and which cells lie beside it, do not matter.
-    for same in (
+    same_cells: list[dict[str, Any]] = [
         {"seeds": 9},
         {"arms": ("single",)},
         {"devices": 1},
         {"preset": "full"},
         {"chunk": 8},
         {"test_stickiness": BASE.stickiness},
-    ):
+    ]
+    for same in same_cells:
         assert names(**same) == usual
     assert names("bursty:p=1,sharing=4,query=among") == usual
     # What only a test depends on leaves the training its name.
-    for test in ({"levels": 32}, {"test_stickiness": 0.4}, {"demonstrations": ("whole",)}):
+    tests: list[dict[str, Any]] = [
+        {"levels": 32},
+        {"test_stickiness": 0.4},
+        {"demonstrations": ("whole",)},
+    ]
+    for test in tests:
         trained, cell = names(**test)
         assert trained == usual[0] and cell != usual[1]
     others = [

@@ -1,0 +1,95 @@
+"""Probes of trained cells (icl/probes.py), kept beside their tests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from agents import checkpoint, sharding
+from envs.keys import new_key
+from experiments import processes
+from experiments.compare import Cell, Comparison
+from experiments.results import Row
+from icl import parallel
+from icl.probes import MEASURES, probe
+
+KINDS = ("whole", "relabelled", "foreign")
+
+
+def place(job: Comparison, cell: Cell) -> str:
+    """Where the probes of a cell are kept in its folder."""
+    return f"probes/{job.folder.cell(*cell)}.json"
+
+
+def probe_cells(job: Comparison) -> None:
+    """Probes the trained cells of a comparison that have not been probed, for one demonstration
+    and for all of them, on demonstrations as they are, renamed, and of another level."""
+    config, folder = job.config, job.folder
+    cells = [cell for cell in job.cells if not (folder.path / place(job, cell)).is_file()]
+    cells = [(arm, seed) for arm, seed in processes.agree(cells)]
+    if not cells:
+        return
+    job.progress.phases.enter("evaluate")
+    like = job.initial(0)[1].parameters
+    settings = [(k, kind) for k in sorted({1, config.demos}) for kind in KINDS]
+
+    def all_of(parameters: Any, key: jax.Array, families: Any) -> list[Any]:
+        inside = sharding.in_use(parameters)
+        sizes = {"count": config.levels}
+        return [
+            probe(inside, job.program.graph, key, families, demos=k, kind=kind, **sizes)
+            for k, kind in settings
+        ]
+
+    run = job.side_by_side(all_of)
+    with job.progress.task("probing", len(cells), "cells") as bar:
+        for wave in job.waves(cells):
+            padded = job.padded(wave)
+            kept = [checkpoint.restore(folder.checkpoint(*cell), like) for cell in padded]
+            keys = job.stack([jax.random.fold_in(new_key(s), 2**27) for _, s in padded])
+            families = job.stack([job.levels(seed).test for _, seed in padded])
+            found = parallel.unstack(parallel.fetch(run(job.stack(kept), keys, families)))
+            for cell, results in zip(wave, found, strict=False):
+                rows = rows_of(cell, job.levels(cell[1]).names, settings, results)
+                if processes.leader():
+                    folder.write(place(job, cell), rows)
+            bar.advance(len(wave))
+
+
+def rows_of(
+    cell: Cell, names: Any, settings: list[tuple[int, str]], results: list[Any]
+) -> list[Row]:
+    """A row for each measure of each family of each split, and of the families of a split
+    together, pooled over their steps. ``original`` is of renamed demonstrations only.
+
+    Args:
+        cell: arm and seed.
+        names: (family, split) of each set.
+        settings: (k, kind of demonstrations) of each result.
+        results: ``icl.probes.Probe`` with NumPy arrays.
+    """
+    rows = []
+    splits = list(dict.fromkeys(split for _, split in names))
+    for (demos, kind), result in zip(settings, results, strict=True):
+        for split in splits:
+            own = [i for i, (_, s) in enumerate(names) if s == split]
+            for family, parts in [("all", own), *((names[i][0], [i]) for i in own)]:
+                total, count = result.total[parts].sum(0), result.count[parts].sum(0)
+                head: Row = {
+                    "arm": cell[0], "seed": cell[1], "split": split, "family": family,
+                    "demos": demos, "demonstrations": kind,
+                }  # fmt: skip
+                rows += [
+                    head | {"measure": name, "score": float(total[i] / count[i])}
+                    for i, name in enumerate(MEASURES)
+                    if count[i] and (name != "original" or kind == "relabelled")
+                ]
+                losses, steps = result.loss[parts].sum(0), result.steps[parts].sum(0)
+                rows += [
+                    head
+                    | {"measure": "loss at step", "step": int(t), "score": losses[t] / steps[t]}
+                    for t in np.flatnonzero(steps)
+                ]
+    return [row | {"score": float(row["score"])} for row in rows]

@@ -1,0 +1,71 @@
+"""Studies of what a model does inside: does it read its context, or does it know?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from experiments.config import CompareConfig
+from experiments.studies.data import ALIKE, burst, vary
+from experiments.study import ABOVE, Found, Point, Study, Verdict, claim, difference, slope
+
+P_B = (0.0, 0.5, 1.0)
+MEANINGS = ("drawn", "fixed")  # of actions and symbols: anew for every level, or once for all
+
+
+def _points(base: CompareConfig) -> list[Point]:
+    points = []
+    for meaning in MEANINGS:
+        drawn = meaning == "drawn"
+        fields = {} if drawn else {"scramble_actions": False, "scramble_symbols": False}
+        points += [
+            Point({"p_b": p, "meaning": meaning}, vary(base, burst(p), **fields), burst(p))
+            for p in P_B
+        ]
+    return points
+
+
+def _claims(found: Found) -> list[Verdict]:
+    drawn: dict[str, Any] = {"p_b": 1.0, "meaning": "drawn"}
+    fixed: dict[str, Any] = {"p_b": 1.0, "meaning": "fixed"}
+    alone: dict[str, Any] = {"p_b": 0.0, "meaning": "drawn"}
+    renamed: dict[str, Any] = {"demonstrations": "relabelled"}
+    made = [
+        claim("", "trained bursty, the model follows demonstrations whose actions were renamed: "
+              "at demonstrated states it plays the new name more often than the old one",
+              difference(found.probe("copy", **drawn, **renamed),
+                         found.probe("original", **drawn, **renamed)), ABOVE),
+        claim("", "trained at p_b = 0, it follows them less than trained bursty",
+              difference(found.probe("copy", **drawn, **renamed),
+                         found.probe("copy", **alone, **renamed)), ABOVE),
+        claim("", "trained bursty, it plays the expert's action more often at states that were "
+              "demonstrated than at novel ones",
+              difference(found.probe("agree-hit", **drawn),
+                         found.probe("agree-novel", **drawn)), ABOVE),
+        claim("", "where meanings are fixed, a bursty model relies on the names shown less than "
+              "where they are drawn for each level",
+              difference(found.probe("copy", **drawn, **renamed),
+                         found.probe("copy", **fixed, **renamed)), ABOVE),
+    ]  # fmt: skip
+    cells = [found.scores("seen-level", meaning="fixed", p_b=p) for p in P_B]
+    none = [found.scores("seen-level", 0, meaning="fixed", p_b=p) for p in P_B]
+    made += [
+        claim("S4", "on training levels of fixed meaning p_b changes the one-shot score little "
+              "(slope within ± 0.05)", slope(P_B, cells), ALIKE,
+              "train tasks are solved in weights"),
+        claim("S4", "on training levels of fixed meaning a demonstration changes little at "
+              "p_b = 1 (within ± 0.05)", difference(cells[-1], none[-1]), ALIKE),
+    ]  # fmt: skip
+    return made
+
+
+WEIGHTS = Study(
+    "in-weights",
+    "Does the model read its context, or does it know the answer from its weights?",
+    ("p_b", "meaning"),
+    _points,
+    _claims,
+    "Raparthy et al.: on train tasks k and p_b change little; they are solved in weights.",
+    probes=True,
+)
+
+STUDIES = (WEIGHTS,)

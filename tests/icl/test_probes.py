@@ -1,0 +1,111 @@
+"""Probes: a copier and a knower, made by hand, are told apart; a model is probed as it plays."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from icl.arms import Arm
+from icl.contexts import arrange
+from icl.demonstrations import perform
+from icl.probes import MEASURES, measure, probe
+from icl.variants import VARIANTS
+
+DEMOS, COUNT = 2, 16
+NAMES = list(MEASURES)
+
+
+@pytest.fixture(scope="module")
+def contexts(world):
+    """(context, actions before) with demonstrations as they are, and renamed; the last of three
+    trajectories is the expert's episode."""
+
+    @jax.jit
+    def make(families):
+        _, groups = perform(jax.random.key(0), families, COUNT, DEMOS + 1)
+        own = jax.tree.map(lambda x: x[0], groups)
+        renamed = VARIANTS["relabelled"](jax.random.key(1), own, 4)
+        shown = own.replace(
+            action=jnp.where(jnp.arange(DEMOS + 1)[None, :, None] == DEMOS, own.action,
+                             renamed.action)
+        )  # fmt: skip
+        last = jnp.full(COUNT, DEMOS, jnp.int32)
+        made = [arrange(jax.random.key(2), Arm(), x, last) for x in (own, shown)]
+        return made, made[0].steps.action
+
+    made, before = jax.device_get(make(world.calm))
+    return dict(zip(("whole", "relabelled"), made, strict=True)), before
+
+
+def copier(context):
+    """Logits of an actor that plays what was shown last for the observation, else action 3."""
+    chosen = np.full(context.query.shape, 3)
+    seen = context.steps.observation
+    for row, place in zip(*np.nonzero(context.query), strict=True):
+        for other in np.flatnonzero(context.valid[row] & ~context.query[row]):
+            if (seen[row, other] == seen[row, place]).all():
+                chosen[row, place] = context.steps.action[row, other]
+    return 20.0 * jax.nn.one_hot(chosen, 4)
+
+
+def found(context, before, logits, horizon=10):
+    made = jax.device_get(jax.jit(measure, static_argnums=3)(context, before, logits, horizon))
+    return {n: float(made.total[i] / made.count[i]) for i, n in enumerate(NAMES)}, made
+
+
+def test_a_copier_copies_whatever_is_shown(contexts):
+    made, before = contexts
+    plain, _ = found(made["whole"], before, copier(made["whole"]))
+    assert plain["copy"] == 1.0 and plain["original"] == 1.0
+    assert plain["agree-hit"] > 0.7  # the expert draws among optimal actions
+    renamed, _ = found(made["relabelled"], before, copier(made["relabelled"]))
+    assert renamed["copy"] == 1.0 and renamed["original"] == 0.0
+    assert renamed["agree-hit"] < 0.35 < plain["agree-hit"]
+
+
+def test_a_knower_does_not_care_what_is_shown(contexts):
+    made, before = contexts
+    for kind, context in made.items():
+        logits = 20.0 * jax.nn.one_hot(context.steps.action, 4)
+        values, _ = found(context, before, logits)
+        assert values["agree-hit"] == values["agree-novel"] == 1.0 and values["loss"] < 1e-3
+        assert (values["copy"] > 0.7) == (kind == "whole")
+
+
+def test_hits_and_losses_are_counted_step_by_step(contexts):
+    made, before = contexts
+    context = made["whole"]
+    logits = np.random.default_rng(0).normal(size=(*context.query.shape, 4)).astype(np.float32)
+    values, sums = found(context, before, logits)
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, context.steps.action)
+    assert values["loss"] == pytest.approx(float(np.mean(np.asarray(loss)[context.query])), 1e-5)
+    lengths = context.query.sum(1)
+    np.testing.assert_array_equal(sums.steps, [(lengths > t).sum() for t in range(10)])
+    first = context.query.argmax(1)
+    rows = np.arange(len(first))
+    assert float(sums.loss[0]) == pytest.approx(float(np.asarray(loss)[rows, first].sum()), 1e-5)
+    assert sums.loss.sum() == pytest.approx(sums.total[0], 1e-5)
+    hits = sums.count[NAMES.index("agree-hit")]
+    assert hits + sums.count[NAMES.index("agree-novel")] == context.query.sum()
+    assert values["hit"] == pytest.approx(hits / context.query.sum())
+
+
+def test_a_model_is_probed_in_every_set(world, start):
+    program, state = start()
+
+    def run(kind):
+        return jax.jit(
+            lambda p, f: probe(p, program.graph, jax.random.key(3), f, count=COUNT, demos=DEMOS,
+                               kind=kind)
+        )(state.parameters, world.calm)  # fmt: skip
+
+    plain, foreign = (jax.device_get(run(kind)) for kind in ("whole", "foreign"))
+    assert plain.total.shape == (2, len(MEASURES)) and plain.loss.shape == (2, world.horizon)
+    per_step = plain.total[:, 0] / plain.count[:, 0]
+    assert (per_step > 0.5).all() and (per_step < 3).all()  # untrained: about ln 4
+    # The episode stays, the demonstrations do not: fewer of its observations are in them.
+    np.testing.assert_array_equal(plain.steps, foreign.steps)
+    assert (foreign.total[:, 1] < plain.total[:, 1]).all()
+    assert isinstance(program.graph, nnx.GraphDef)
