@@ -18,6 +18,7 @@ from experiments.config import CompareConfig, check, from_stored, with_suites
 from experiments.errors import ConfigError
 from experiments.presets import COST, preset_in, refuse_on_cpu
 from experiments.processes import Processes, agree, check_devices, joined, leaving
+from experiments.trackers import need
 
 Config = TypeVar("Config")
 
@@ -129,6 +130,7 @@ def _parse(kind: type[Config], command: str, arguments: list[str], default: Any 
 def _compare(arguments: list[str]) -> int:
     config = with_suites(_parse(CompareConfig, "compare", arguments, preset_in(arguments, "quick")))
     check(config)
+    need(config.log if config.process <= 0 else ())
     from experiments.creation import create, stored  # after the check: nothing is created before
     from experiments.folder import RunFolder
 

@@ -26,6 +26,7 @@ from experiments.errors import ConfigError
 from experiments.experts import equip
 from experiments.folder import RunFolder, environment, uninterrupted
 from experiments.gather import gather
+from experiments.log import Log
 from experiments.progress import Progress
 from experiments.wave import wave_of
 from icl import arms as arms_lib
@@ -209,6 +210,11 @@ class Comparison:
 def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
     """Runs what is not finished yet, and writes ``results.json``; returns what it holds. Of
     several processes, all train and the first one writes; the others return nothing."""
+    with Log(job.config, job.folder, job.progress.say, leads=processes.leader()) as log:
+        return log.conclude(_run(job, log, listen))
+
+
+def _run(job: Comparison, log: Log, listen: Listener | None) -> dict[str, Any]:
     config, progress = job.config, job.progress
     machine, todo = environment(jax.devices()), job.unfinished(job.cells)
     job.compile_ahead(todo)
@@ -216,7 +222,7 @@ def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
         tester = job.tester(job.model)
         for wave in job.waves(todo):
             bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
-            _train_wave(job, wave, tester, bar, listen or (lambda lines: None))
+            _train_wave(job, wave, tester, bar, log, listen or (lambda lines: None))
     _read(job, progress)
     whole = len(todo) == len(job.cells)
     seconds = round(time.time() - progress.phases.began, 1) if whole else None  # unknown if resumed
@@ -230,6 +236,7 @@ def _train_wave(
     wave: list[Cell],
     tester: Callable[..., Any],
     bar: Any,
+    log: Log,
     listen: Listener,
 ) -> None:
     """Trains and tests a wave; a short one is filled up with its last cell, reported once."""
@@ -241,23 +248,23 @@ def _train_wave(
     runs = job.stack([job._run(cell) for cell in padded])
     chunks = config.updates // config.report_every
     every = chunks // config.curve if config.curve else 0
-    pending, lines, clock = None, [], time.perf_counter()
+    pending, clock = None, time.perf_counter()
     phases.enter("train")
     trainer = job.trainer()
     for chunk in range(1, chunks + 1):
         states, metrics = trainer(states, runs)
         if pending is not None:  # read while the next chunk runs
-            clock = _hear(wave, pending, config, lines, clock, bar)
+            clock = _hear(wave, pending, config, log, clock, bar)
         pending = (chunk * config.report_every, metrics)
         if every and chunk % every == 0 and chunk < chunks:
             phases.enter("evaluate")
             tests = []
             for cell, result in zip(wave, job.test(tester, padded, states.parameters)):
                 tests += _curve(job, cell, chunk * config.report_every, result)
-            lines += tests
+            log(tests)
             listen(tests)
             phases.enter("train")
-    _hear(wave, pending, config, lines, clock, bar)
+    _hear(wave, pending, config, log, clock, bar)
     phases.enter("evaluate")
     tested = job.test(tester, padded, states.parameters)
     parameters = parallel.unstack(parallel.fetch(states.parameters))
@@ -265,12 +272,11 @@ def _train_wave(
     if every:
         for cell, result in zip(wave, tested):
             tests += _curve(job, cell, config.updates, result)
-    lines += tests
     if not processes.leader():
         return
     phases.enter("save")
     with uninterrupted():  # a wave is finished whole, and orbax writes in threads of its own
-        folder.log(lines)
+        log(tests)
         for cell, own, result in zip(wave, parameters, tested):
             checkpoint.save(folder.checkpoint(*cell), own)
             folder.write(f"cells/{folder.cell(*cell)}.json", job.rows(cell, result))
@@ -282,14 +288,14 @@ def _hear(
     wave: list[Cell],
     pending: Any,
     config: CompareConfig,
-    lines: list[dict[str, Any]],
+    log: Log,
     clock: float,
     bar: Any,
 ) -> float:
     """Reads a chunk's metrics (the one host synchronisation), averaged over the chunk."""
     update, metrics = pending
     metrics = parallel.fetch(metrics)
-    now = time.perf_counter()
+    now, lines = time.perf_counter(), []
     for index, (arm, seed) in enumerate(wave):
         loss = metrics.loss[index]
         if not np.isfinite(loss).all():
@@ -313,6 +319,7 @@ def _hear(
                 "whole_cells": float(metrics.whole[index].mean()),
             }
         )
+    log(lines)
     bar.advance(len(wave) * config.report_every)
     return now
 
