@@ -31,6 +31,8 @@ USAGE = """usage: levelburst COMMAND [OPTIONS]
   report RUN      write report.html and figure.svg again
   sweep SPEC      run comparisons over a grid or a search of settings that a TOML file names, side
                   by side on Ray, here or on a cluster; --dry-run lists them
+  runs            list run folders: how far, when, on what, the score; --compare A B says how
+                  two runs differ, in their configs and in every score, paired by seed
   envs            list the families: sizes, spaces, levels, oracle; --gallery writes a page of them
                   with pictures and the oracle playing
   envs show NAME  draw a level in the terminal (--level 7), or its film (--gif FILE)
@@ -92,6 +94,7 @@ def run(arguments: list[str]) -> int:
         "roofline": _roofline,
         "bench": _bench,
         "sweep": _sweep,
+        "runs": _runs,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
@@ -295,6 +298,12 @@ def _sweep(arguments: list[str]) -> int:
     from experiments import cli_sweep
 
     return cli_sweep.run(arguments, _parse, _cores())
+
+
+def _runs(arguments: list[str]) -> int:
+    from experiments import cli_runs
+
+    return cli_runs.run(arguments, _parse)
 
 
 def _positional(arguments: list[str]) -> list[str]:

@@ -69,7 +69,8 @@ class Wandb:
         wanted = {
             "silent": True, "console": "off", "save_code": False, "disable_code": True,
             "disable_git": True, "disable_job_creation": True, "x_disable_meta": True,
-            "x_disable_stats": True, "x_disable_machine_info": True, "x_save_requirements": False,
+            "x_disable_stats": True, "x_disable_machine_info": True, "host": "unnamed",
+            "x_save_requirements": False,
             "init_timeout": 60.0, "finish_timeout": 60.0, "finish_timeout_raises": True,
         }  # fmt: skip
         known = wandb.Settings.model_fields
