@@ -134,7 +134,8 @@ class RunFolder:
                 os.fsync(file.fileno())
         else:
             self._replace("metrics.jsonl", _text((known | new).values()))
-        self._lines, self._size = known | new, path.stat().st_size
+        known |= new
+        self._lines, self._size = known, path.stat().st_size
 
     def logged(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a last one that a crash cut off is left out.
