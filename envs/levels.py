@@ -10,7 +10,6 @@ drawn from.
 
 from __future__ import annotations
 
-import functools
 from typing import Literal
 
 import jax
@@ -84,10 +83,10 @@ def bucket(fingerprint: jax.Array | np.ndarray) -> jax.Array:
     return (jnp.asarray(fingerprint)[..., 1] % BUCKETS).astype(jnp.int32)
 
 
-@functools.partial(jax.jit, static_argnames="count")
-def _draw(env: Env, key: jax.Array, first: jax.Array, expert: Policy | None, *, count: int):
-    """Of the draws first … first + count - 1: fingerprints, references, admissibility, and the
-    optimal actions where the oracle demonstrates."""
+@jax.jit
+def _look(env: Env, key: jax.Array, ids: jax.Array, expert: Policy | None):
+    """Of the draws with ids uint32[n]: fingerprints, references, admissibility, and the optimal
+    actions where the oracle demonstrates."""
 
     def one(index: jax.Array):
         own = jax.random.fold_in(key, index)
@@ -108,7 +107,7 @@ def _draw(env: Env, key: jax.Array, first: jax.Array, expert: Policy | None, *, 
         admitted = (lead >= env.margin) & (lead > 0)  # at margin 0, too, there must be a way
         return env.fingerprint(level), references, admitted, solved
 
-    return jax.vmap(one)(first + jnp.arange(count, dtype=jnp.uint32))
+    return jax.vmap(one)(ids)
 
 
 def _simulate(env: Env, key: jax.Array, level: Level, policy: Policy | None) -> jax.Array:
@@ -170,7 +169,7 @@ def draw_levels(
     first = dry = 0
     while ids.size < count:
         drawn, values, admitted, optimal = jax.device_get(
-            _draw(env, key, jnp.uint32(first), expert, count=BLOCK)
+            _look(env, key, jnp.arange(first, first + BLOCK, dtype=jnp.uint32), expert)
         )
         if split != "all":
             admitted = admitted & ((np.asarray(bucket(drawn)) == 0) == (split == "test"))
@@ -198,6 +197,16 @@ def draw_levels(
         zipf=jnp.float32(zipf),
         expert=expert,
         solved=None if expert else jnp.asarray(np.concatenate(solved)[:count]),
+    )
+
+
+def under(levels: LevelSet, env: Env, count: int) -> LevelSet:
+    """The first ``count`` levels of a set in another environment of the family, say a stickier
+    one: the same levels, with the references and the optimal play of that environment."""
+    ids = levels.ids[:count]
+    prints, references, _, solved = _look(env, levels.key, ids, levels.expert)
+    return levels.replace(
+        env=env, ids=ids, fingerprints=prints, references=references, solved=solved
     )
 
 

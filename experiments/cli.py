@@ -29,6 +29,8 @@ USAGE = """usage: levelburst COMMAND [OPTIONS]
   resume RUN      go on with a comparison that was cut short, cell by cell
   evaluate RUN    test the checkpoints of a run again
   report RUN      write report.html and figure.svg again
+  study NAME      vary the main job along an axis, and say which of the literature's orderings
+                  hold; without a name it lists them, `all` runs them all (--dry-run: the cost)
   sweep SPEC      run comparisons over a grid or a search of settings that a TOML file names, side
                   by side on Ray, here or on a cluster; --dry-run lists them
   runs            list run folders: how far, when, on what, the score; --compare A B says how
@@ -93,6 +95,7 @@ def run(arguments: list[str]) -> int:
         "envs": _envs,
         "roofline": _roofline,
         "bench": _bench,
+        "study": _study,
         "sweep": _sweep,
         "runs": _runs,
     }
@@ -244,10 +247,11 @@ def _evaluate(arguments: list[str]) -> int:
     with joined(config, stored(config)) as own:
         config = dataclasses.replace(config, processes=own.processes, process=own.process)
         _prepare_jax(config)
-        from experiments import compare
+        from experiments.again import evaluate_again
+        from experiments.compare import Comparison
         from experiments.summary import table
 
-        rows = compare.evaluate_again(config, folder, _progress(config))
+        rows = evaluate_again(Comparison(config, folder, _progress(config)))
     if config.process > 0:
         return 0
     target = folder.write("evaluation.json", {"schema": 1, "changes": changes, "rows": rows})
@@ -292,6 +296,12 @@ def _bench(arguments: list[str]) -> int:
     from experiments import cli_bench
 
     return cli_bench.run(arguments, _parse, _fresh, _cores)
+
+
+def _study(arguments: list[str]) -> int:
+    from experiments import cli_study
+
+    return cli_study.run(arguments, _parse, _prepare_jax)
 
 
 def _sweep(arguments: list[str]) -> int:

@@ -14,15 +14,14 @@ import jax
 import numpy as np
 
 from agents import checkpoint, sharding
-from agents.retrieval import READERS
 from agents.transformer import ModelConfig
 from envs.keys import new_key
 from envs.levels import LevelSet
 from experiments import processes
 from experiments import results as results_lib
 from experiments import suite as suite_lib
+from experiments.again import read, restored
 from experiments.config import CompareConfig
-from experiments.errors import ConfigError
 from experiments.experts import equip
 from experiments.folder import RunFolder, environment, uninterrupted
 from experiments.gather import gather
@@ -31,13 +30,13 @@ from experiments.progress import Progress
 from experiments.wave import wave_of
 from icl import arms as arms_lib
 from icl import parallel
-from icl.actor import Actor, ModelActor, ReaderActor
+from icl.actor import Actor, ModelActor
 from icl.arms import Arm
-from icl.conditions import DEMONSTRATIONS
 from icl.demonstrations import show
 from icl.evaluate import EvaluateConfig, evaluate
 from icl.parallel import Layout
-from icl.train import Numbers, Program, Run, TrainConfig, TrainState, initial
+from icl.train import Numbers, Program, Run, TrainConfig, TrainState
+from icl.train import initial as start
 
 Cell = tuple[str, int]  # an arm's name and a seed
 Listener = Callable[[list[dict[str, Any]]], None]
@@ -58,7 +57,7 @@ class Comparison:
         self._sets: dict[int, suite_lib.Sets] = {}
         kept = self.folder.path / EXPERTS
         self.suite = made or equip(self.config, suite_lib.build(self.config), kept, self.progress)
-        self.program, _ = self._initial(0)
+        self.program, _ = self.initial(0)
         c = self.config
         self.layout = Layout(c.data, c.model, c.fsdp, c.devices)
         # One size in all processes, whatever memory each has.
@@ -86,7 +85,8 @@ class Comparison:
             self._sets[seed] = suite_lib.draw(self.config, self.suite, seed)
         return self._sets[seed]
 
-    def _initial(self, seed: int) -> tuple[Program, TrainState]:
+    def initial(self, seed: int) -> tuple[Program, TrainState]:
+        """The program, and the state that a seed's training starts from."""
         c = self.config
         model = ModelConfig(c.width, c.layers, c.heads, c.dtype, c.remat)
         shapes = TrainConfig(
@@ -97,7 +97,7 @@ class Comparison:
             accumulate=c.accumulate,
             fsdp=c.fsdp,
         )
-        return initial(model, self.suite.interface, new_key(seed), shapes)
+        return start(model, self.suite.interface, new_key(seed), shapes)
 
     def _run(self, cell: Cell, levels: tuple[LevelSet, ...] | None = None) -> Run:
         c = self.config
@@ -137,7 +137,7 @@ class Comparison:
         blank = suite_lib.blank(self.config, self.suite)
         states, runs = (
             self.stack([make(cell) for cell in self.padded(wave)])
-            for make in (lambda cell: self._initial(cell[1])[1], lambda c: self._run(c, blank))
+            for make in (lambda cell: self.initial(cell[1])[1], lambda c: self._run(c, blank))
         )
         lowered = self._trainer.lower(states, runs)  # in Python, which has one thread at a time
 
@@ -150,7 +150,8 @@ class Comparison:
 
     @functools.cached_property
     def _shower(self) -> Callable[..., Any]:
-        sizes = {"count": self.config.levels, "demos": self.config.demos}
+        c = self.config
+        sizes = {"count": c.levels, "demos": c.demos, "kinds": c.demonstrations}
         return self.side_by_side(
             sharding.by_hand(lambda key, arm, families: show(key, arm, families, **sizes))
         )
@@ -180,7 +181,7 @@ class Comparison:
     def rows(self, cell: Cell, results: list[Any]) -> list[results_lib.Row]:
         """The rows of one cell; an arm whose contexts have no slots is shown whole ones only."""
         arm = self.arm(cell[0])
-        kinds = DEMONSTRATIONS[:1] if arm.alone else DEMONSTRATIONS
+        unfit = ("as-trained",) if arm.alone else ()
         head = {
             "arm": cell[0],
             "chunk": int(arm.chunk) or self.config.horizon,
@@ -188,7 +189,8 @@ class Comparison:
             "seed": cell[1],
         }
         names = self.levels(cell[1]).names
-        return results_lib.rows_of(head, names, results, demonstrations=kinds)
+        kinds = self.config.demonstrations
+        return results_lib.rows_of(head, names, results, kinds, leave_out=unfit)
 
     def unfinished(self, cells: list[Cell]) -> list[Cell]:
         """Those of the cells that process 0 has no rows of yet."""
@@ -210,25 +212,40 @@ class Comparison:
 def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
     """Runs what is not finished yet, and writes ``results.json``; returns what it holds. Of
     several processes, all train and the first one writes; the others return nothing."""
-    with Log(job.config, job.folder, job.progress.say, leads=processes.leader()) as log:
-        return log.conclude(_run(job, log, listen))
+    progress = job.progress
+    with Log(job.config, job.folder, progress.say, leads=processes.leader()) as log:
+        machine, todo = environment(jax.devices()), fill(job, listen, log)
+        seconds = None  # unknown if resumed
+        if len(todo) == len(job.cells):
+            seconds = round(time.time() - progress.phases.began, 1)
+        if not processes.leader():
+            return {}
+        machine |= {"seconds": seconds, "phases": progress.phases.report()}
+        return log.conclude(gather(job, machine))
 
 
-def _run(job: Comparison, log: Log, listen: Listener | None) -> dict[str, Any]:
-    config, progress = job.config, job.progress
-    machine, todo = environment(jax.devices()), job.unfinished(job.cells)
-    job.compile_ahead(todo)
-    with progress.task("training", len(todo) * config.updates, "updates") as bar:
-        tester = job.tester(job.model)
-        for wave in job.waves(todo):
-            bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
-            _train_wave(job, wave, tester, bar, log, listen or (lambda lines: None))
-    _read(job, progress)
-    whole = len(todo) == len(job.cells)
-    seconds = round(time.time() - progress.phases.began, 1) if whole else None  # unknown if resumed
-    if not processes.leader():
-        return {}
-    return gather(job, machine | {"seconds": seconds, "phases": progress.phases.report()})
+def fill(job: Comparison, listen: Listener | None = None, log: Log | None = None) -> list[Cell]:
+    """Trains and tests the cells that are not finished yet, and the readers; returns those cells.
+    What was trained and not tested (as asked for now) is tested only."""
+    progress, todo = job.progress, job.unfinished(job.cells)
+    log = log or Log(job.config, job.folder, progress.say, leads=processes.leader())
+    kept = [cell for cell in todo if job.folder.checkpoint(*cell).is_dir()]
+    kept = [(arm, seed) for arm, seed in processes.agree(kept)]
+    fresh = [cell for cell in todo if cell not in kept]
+    job.compile_ahead(fresh)
+    if fresh:
+        with progress.task("training", len(fresh) * job.config.updates, "updates") as bar:
+            tester = job.tester(job.model)
+            for wave in job.waves(fresh):
+                bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
+                _train_wave(job, wave, tester, bar, log, listen or (lambda lines: None))
+    if kept:
+        progress.phases.enter("evaluate")
+        for cell, rows in restored(job, kept):
+            if processes.leader():
+                job.folder.keep(*cell, rows)
+    read(job)
+    return todo
 
 
 def _train_wave(
@@ -244,7 +261,7 @@ def _train_wave(
     padded = job.padded(wave)
     phases = job.progress.phases
     phases.enter("generate")
-    states = job.stack([job._initial(seed)[1] for _, seed in padded])
+    states = job.stack([job.initial(seed)[1] for _, seed in padded])
     runs = job.stack([job._run(cell) for cell in padded])
     chunks = config.updates // config.report_every
     every = chunks // config.curve if config.curve else 0
@@ -279,7 +296,7 @@ def _train_wave(
         log(tests)
         for cell, own, result in zip(wave, parameters, tested):
             checkpoint.save(folder.checkpoint(*cell), own)
-            folder.write(f"cells/{folder.cell(*cell)}.json", job.rows(cell, result))
+            folder.keep(*cell, job.rows(cell, result))
     if tests:
         listen(tests)  # once the wave is kept: whoever listens may end the process
 
@@ -331,60 +348,3 @@ def _curve(job: Comparison, cell: Cell, update: int, result: list[Any]) -> list[
         for row in job.rows(cell, result)
         if (row["family"], row["demonstrations"], row["acting"]) == ("all", "whole", "sampled")
     ]
-
-
-def _read(job: Comparison, progress: Progress) -> None:
-    """Tests the readers on the demonstrations that the arms were shown."""
-    config, folder = job.config, job.folder
-    cells = [(reader, seed) for seed in job.seeds for reader in config.readers]
-    todo = job.unfinished(cells)
-    if not todo:
-        return
-    progress.phases.enter("evaluate")
-    progress.say(f"reading the context back: {', '.join(config.readers)}")
-    actions = job.suite.interface.actions
-    tester = job.tester(lambda reader: ReaderActor(reader, actions))
-    for first in range(0, len(todo), job.wave):
-        wave = todo[first : first + job.wave]
-        padded = job.padded(wave)
-        readers = job.stack([READERS[reader] for reader, _ in padded])
-        tested = job.test(tester, [("bursty", seed) for _, seed in padded], readers)
-        for (reader, seed), result in zip(wave, tested, strict=False):
-            head = {"arm": reader, "chunk": None, "p_b": None, "seed": seed}
-            rows = results_lib.rows_of(
-                head,
-                job.levels(seed).names,
-                result,
-                demonstrations=("whole",),
-                actings=("sampled",),
-            )
-            if processes.leader():
-                folder.write(f"cells/{folder.cell(reader, seed)}.json", rows)
-
-
-def evaluate_again(
-    config: CompareConfig, folder: RunFolder, progress: Progress
-) -> list[results_lib.Row]:
-    """Restores every finished cell's checkpoint and tests it.
-
-    Raises:
-        ConfigError: no cell is finished.
-    """
-    job = Comparison(config, folder, progress)
-    todo = job.unfinished(job.cells)
-    cells = [cell for cell in job.cells if cell not in todo]
-    if not cells:
-        raise ConfigError(f"no finished cell in {folder.path}; go on with levelburst resume")
-    like = job._initial(0)[1].parameters
-    tester, rows = job.tester(job.model), []
-    with progress.task("testing", len(cells), "cells") as bar:
-        for wave in job.waves(cells):
-            padded = job.padded(wave)
-            try:
-                restored = [checkpoint.restore(folder.checkpoint(*cell), like) for cell in padded]
-            except ValueError as error:
-                raise ConfigError(str(error)) from None
-            for cell, result in zip(wave, job.test(tester, padded, job.stack(restored))):
-                rows += job.rows(cell, result)
-            bar.advance(len(wave))
-    return rows

@@ -15,6 +15,7 @@ from experiments.families import check_families, expand, known
 from experiments.processes import Processes, check_devices, check_processes
 from experiments.trackers import TRACKERS
 from icl import arms as arms_lib
+from icl.conditions import DEMONSTRATIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +97,11 @@ class CompareConfig(Processes):
     weight_decay: float = 0.01
     """Decoupled, on matrices."""
 
+    test_stickiness: float = -1.0
+    """Stickiness of the test levels, references included; -1 takes that of training."""
+    demonstrations: tuple[str, ...] = ("whole", "as-trained")
+    """What tests show: whole, as-trained, foreign, swapped, suboptimal, truncated, corrupted,
+    relabelled, reordered (icl/conditions.py says what each is)."""
     demos: int = 3
     """K: tests show k = 0 … K demonstrations; at most slots - 1."""
     levels: int = 64
@@ -245,6 +251,11 @@ def _check_numbers(config: CompareConfig) -> None:
             raise ConfigError(f"{field} {getattr(config, field)}: use a share from 0 to 1")
     if config.observations not in ("symbols", "pixels"):
         raise ConfigError(f"observations {config.observations!r}: use symbols or pixels")
+    if config.test_stickiness != -1 and not 0 <= config.test_stickiness < 1:
+        raise ConfigError(
+            f"test_stickiness {config.test_stickiness}: use a number from 0 up to 1, or -1 for "
+            "that of training"
+        )
     for field in ("stickiness", "margin"):
         if not 0 <= getattr(config, field) < 1:
             raise ConfigError(f"{field} {getattr(config, field)}: use a number from 0 up to 1")
@@ -260,7 +271,7 @@ def _check_numbers(config: CompareConfig) -> None:
 
 
 def _check_names(config: CompareConfig) -> None:
-    for field in ("arms", "families", "test_families", "readers", "log"):
+    for field in ("arms", "families", "test_families", "readers", "demonstrations", "log"):
         names = getattr(config, field)
         if len(set(names)) < len(names):
             raise ConfigError(f"{field} {' '.join(names)}: a name stands twice; give each once")
@@ -273,10 +284,11 @@ def _check_names(config: CompareConfig) -> None:
             f"arms {' '.join(config.arms)}: two names stand for one rule at chunk {config.chunk}; "
             "give each once"
         )
-    for field in ("arms", "families"):
+    for field in ("arms", "families", "demonstrations"):
         if not getattr(config, field):
             raise ConfigError(f"{field} is empty; give at least one")
     check_families(config.families + config.test_families)
+    known("kind of demonstrations", config.demonstrations, tuple(DEMONSTRATIONS))
     known("reader", config.readers, ("hash-map", "nearest-neighbour"))
     known("tracker", config.log, tuple(TRACKERS))
     both = set(config.families) & set(config.test_families)

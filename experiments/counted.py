@@ -74,7 +74,7 @@ def traced_update(config: CompareConfig) -> jax.stages.Traced:
     )
     with tempfile.TemporaryDirectory() as spare:  # where experts would be kept
         job = Comparison(few, RunFolder(Path(spare)))
-    program, state = job._initial(few.seed)
+    program, state = job.initial(few.seed)
     run = job._run((few.arms[0], few.seed))
 
     def first(key: jax.Array) -> Any:

@@ -24,8 +24,8 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = path
-        self._lines: dict[tuple[Any, ...], dict[str, Any]] = {}  # of metrics.jsonl, by measurement
-        self._size = -1  # of metrics.jsonl when this was so
+        # File of JSON lines -> its size when it was last written, its lines by measurement.
+        self._logged: dict[str, tuple[int, dict[tuple[Any, ...], dict[str, Any]]]] = {}
 
     @classmethod
     def refuse(cls, path: Path, *, overwrite: bool) -> None:
@@ -88,9 +88,10 @@ class RunFolder:
 
     def write(self, name: str, value: Any) -> Path:
         """Writes JSON atomically; numbers that are not finite become null."""
-        return self._replace(name, json.dumps(_finite(value), indent=1) + "\n")
+        return self.replace(name, json.dumps(_finite(value), indent=1) + "\n")
 
-    def _replace(self, name: str, text: str) -> Path:
+    def replace(self, name: str, text: str) -> Path:
+        """Writes a text file atomically."""
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
@@ -116,16 +117,21 @@ class RunFolder:
             raise ConfigError(f"{self.path / name} cannot be read: {error}") from None
 
     def log(self, lines: list[dict[str, Any]]) -> None:
-        """Adds lines to metrics.jsonl, at once. A line takes the place of an earlier one of the
-        same measurement, which a run wrote that was cut short before its cell was finished; then,
-        and where the file is not as this folder left it, it is written anew instead of added to.
+        """Adds lines to metrics.jsonl, as ``add``."""
+        self.add("metrics.jsonl", lines)
+
+    def add(self, name: str, lines: list[dict[str, Any]]) -> None:
+        """Adds lines to a file of JSON lines, at once. A line takes the place of an earlier one of
+        the same measurement, which a run wrote that was cut short before its cell was finished;
+        then, and where the file is not as this folder left it, it is written anew.
 
         Raises:
             ConfigError: the file is damaged.
         """
-        path = self.path / "metrics.jsonl"
-        ours = path.exists() and path.stat().st_size == self._size
-        known = self._lines if ours else {place(line): line for line in self.logged()}
+        path = self.path / name
+        size, known = self._logged.get(name, (-1, {}))
+        ours = path.exists() and path.stat().st_size == size
+        known = known if ours else {place(line): line for line in self.logged(name)}
         new = {place(line): line for line in _finite(lines)}
         if ours and not known.keys() & new.keys():
             with path.open("a", encoding="utf-8") as file:
@@ -133,17 +139,17 @@ class RunFolder:
                 file.flush()
                 os.fsync(file.fileno())
         else:
-            self._replace("metrics.jsonl", _text((known | new).values()))
+            self.replace(name, _text((known | new).values()))
         known |= new
-        self._lines, self._size = known, path.stat().st_size
+        self._logged[name] = (path.stat().st_size, known)
 
-    def logged(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last one that a crash cut off is left out.
+    def logged(self, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
+        """The lines of a file of JSON lines; a last one that a crash cut off is left out.
 
         Raises:
             ConfigError: the file is damaged.
         """
-        path, found = self.path / "metrics.jsonl", []
+        path, found = self.path / name, []
         lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
         for number, line in enumerate(lines, 1):
             try:
@@ -156,6 +162,14 @@ class RunFolder:
     def cell(self, arm: str, seed: int) -> str:
         """The name of a cell: one arm and seed."""
         return f"{arm.replace(':', '-')}-seed{seed}"
+
+    def rows(self, arm: str, seed: int) -> list[dict[str, Any]]:
+        """The rows of a finished cell."""
+        return self.read(f"cells/{self.cell(arm, seed)}.json")
+
+    def keep(self, arm: str, seed: int, rows: list[dict[str, Any]]) -> None:
+        """Writes the rows of a cell: it is finished then."""
+        self.write(f"cells/{self.cell(arm, seed)}.json", rows)
 
     def finished(self, arm: str, seed: int) -> bool:
         """Whether a cell's rows are there."""

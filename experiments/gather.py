@@ -20,12 +20,7 @@ def gather(job: Comparison, machine: dict[str, Any]) -> dict[str, Any]:
     """Gathers the cells into ``results.json``; ``machine`` is what the session began with."""
     config, folder = job.config, job.folder
     names = [*config.arms, *config.readers]
-    rows = [
-        row
-        for arm in names
-        for seed in job.seeds
-        for row in folder.read(f"cells/{folder.cell(arm, seed)}.json")
-    ]
+    rows = [row for arm in names for seed in job.seeds for row in folder.rows(arm, seed)]
     path = folder.path / "metrics.jsonl"
     lines = [json.loads(x) for x in path.read_text(encoding="utf-8").splitlines()]
     curves = [line for line in lines if line["kind"] == "evaluation"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from icl.conditions import ACTINGS, DEMONSTRATIONS
+from icl.conditions import ACTINGS
 from icl.statistics import Interval, interval, paired
 
 Row = dict[str, Any]
@@ -18,8 +18,9 @@ def rows_of(
     head: Row,
     names: Sequence[tuple[str, str]],
     results: Sequence[Any],
+    kinds: Sequence[str],
     *,
-    demonstrations: Sequence[str] = DEMONSTRATIONS,
+    leave_out: Sequence[str] = (),
     actings: Sequence[str] = ACTINGS,
 ) -> list[Row]:
     """Rows of one arm and seed.
@@ -28,7 +29,8 @@ def rows_of(
         head: arm, chunk, p_b and seed.
         names: (family, split) of each result.
         results: ``icl.evaluate.Result`` with NumPy arrays.
-        demonstrations: which kinds to report.
+        kinds: of demonstrations, in the order of the results.
+        leave_out: kinds that are not reported.
         actings: which ways of acting to report.
 
     Returns:
@@ -42,8 +44,8 @@ def rows_of(
             returns = np.concatenate([r.returns for r in parts], axis=1)
             success = np.concatenate([r.success for r in parts], axis=1)
             references = np.concatenate([r.references for r in parts])
-            for d, a, k in np.ndindex(len(DEMONSTRATIONS), len(ACTINGS), returns.shape[2]):
-                if DEMONSTRATIONS[d] not in demonstrations or ACTINGS[a] not in actings:
+            for d, a, k in np.ndindex(len(kinds), len(ACTINGS), returns.shape[2]):
+                if kinds[d] in leave_out or ACTINGS[a] not in actings:
                     continue
                 cell = returns[d, :, k, a]
                 gain = cell.mean(1) - references[:, 0]
@@ -53,7 +55,7 @@ def rows_of(
                         "split": split,
                         "family": family,
                         "demos": k,
-                        "demonstrations": DEMONSTRATIONS[d],
+                        "demonstrations": kinds[d],
                         "acting": ACTINGS[a],
                         "levels": cell.shape[0],
                         "episodes": cell.size,

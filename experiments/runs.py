@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # SciPy, which a person's mistake does not wait for
 
 Row = dict[str, Any]
 HOME = Path("runs")  # where runs are made by default
-SIGNS = ("config.json", "sweep.json", "metrics.jsonl", "cells", "checkpoints", "trials")
+SIGNS = ("config.json", "sweep.json", "metrics.jsonl", "metrics", "cells", "checkpoints", "trials")
 # How and where a run was made, not what it asks.
 MANNER = ("command_line", "out", "overwrite", *(f.name for f in dataclasses.fields(Processes)))
 BROKEN = (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError)
@@ -33,7 +33,7 @@ class Run:
         path: of the folder.
         state: finished, unfinished (under way or cut short), or damaged.
         fault: what is damaged.
-        command: compare, study or sweep.
+        command: compare, sweep, or study (a folder of them).
         preset: where its config started from.
         seeds: how many.
         done: finished cells, or trials of a sweep.
@@ -99,8 +99,12 @@ def look(path: Path) -> Run:
     """What a folder holds, however damaged it is."""
     known: dict[str, Any] = {"bytes": _bytes(path)}
     try:
-        sweep = (path / "sweep.json").is_file()
-        (_look_at_sweep if sweep else _look_at_run)(path, known)
+        if (path / "sweep.json").is_file():
+            _look_at_sweep(path, known)
+        elif _is_study(path):
+            _look_at_study(path, known)
+        else:
+            _look_at_run(path, known)
     except BROKEN as error:
         known |= {"state": "damaged", "fault": _words(error)}
     return Run(path, **known)
@@ -138,6 +142,21 @@ def _look_at_sweep(path: Path, known: dict[str, Any]) -> None:
         known["state"] = "finished"
         _machine(found["environment"], known)
         _score([row for row in found["rows"] if row["trial"] == found["best"]], known)
+
+
+def _look_at_study(path: Path, known: dict[str, Any]) -> None:
+    """A folder of studies, which share their cells; how many those are going to be, it does not
+    say, and each setting has a score of its own."""
+    cells = list(path.glob("cells/*.json"))
+    studies = [_read(file) for file in sorted(path.glob("*/results.json"))]
+    known |= {"command": "study", "done": len(cells)}
+    known["began"] = min((cell.stat().st_mtime for cell in cells), default=None)
+    known["state"] = "finished" if studies else "unfinished"
+    if studies:
+        known |= {field: studies[-1]["config"][field] for field in ("preset", "seeds")}
+    environments = [found["environment"] for found in studies]
+    for environment in environments[-1:] or [_read(cell)["environment"] for cell in cells[:1]]:
+        known |= {field: str(environment.get(field, "")) for field in ("commit", "device")}
 
 
 def _machine(environment: dict[str, Any], known: dict[str, Any]) -> None:
@@ -231,6 +250,8 @@ def _asked(path: Path) -> dict[str, Any]:
     """A run's config, in JSON's types; fields that are younger than it have their defaults."""
     if (path / "sweep.json").is_file():
         raise ConfigError(f"{path} is a sweep; name folders of its trials, in {path / 'trials'}")
+    if _is_study(path):
+        raise ConfigError(f"{path} is a folder of studies, whose pages compare; name two runs")
     stored, default = _read(path / "config.json"), dataclasses.asdict(CompareConfig())
     full = json.loads(json.dumps(default)) | stored
     return {field: value for field, value in full.items() if field not in MANNER}
@@ -265,6 +286,10 @@ def _end(value: float) -> float | None:
 
 def _is_run(folder: Path) -> bool:
     return any((folder / sign).exists() for sign in SIGNS)
+
+
+def _is_study(folder: Path) -> bool:
+    return (folder / "metrics").is_dir() and not (folder / "config.json").exists()
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import envs
 from agents.transformer import Interface
 from envs.core import Env, Policy
 from envs.keys import new_key
-from envs.levels import LevelSet, blank_levels, draw_levels, overlap
+from envs.levels import LevelSet, blank_levels, draw_levels, overlap, under
 from envs.pixels import Pixels
 from envs.wrappers import Scramble, Sticky, pad, wrap
 from experiments.config import CompareConfig
@@ -26,12 +26,15 @@ class Suite:
         train: name -> environment, wrappers included; trained on, tested on unseen levels.
         held_out: name -> environment; tested on only.
         interface: what a model reads and says.
+        tested: name -> environment that tests of a training family play in, where its dynamics
+            are not those of training.
         experts: name -> who demonstrates a family that has no oracle (experiments/experts.py).
     """
 
     train: dict[str, Env]
     held_out: dict[str, Env]
     interface: Interface
+    tested: dict[str, Env] = dataclasses.field(default_factory=dict)
     experts: dict[str, Policy] = dataclasses.field(default_factory=dict)
 
 
@@ -76,7 +79,7 @@ def build(config: CompareConfig) -> Suite:
             pixels=config.observations == "pixels",
         )
 
-        def behind(env: Env) -> Env:
+        def behind(env: Env, stickiness: float = config.stickiness) -> Env:
             common = pad(env, face.fields, face.symbols, face.actions)
             scrambled = wrap(
                 Scramble,
@@ -84,22 +87,26 @@ def build(config: CompareConfig) -> Suite:
                 scramble_actions=config.scramble_actions,
                 scramble_symbols=config.scramble_symbols,
             )
-            sticky = wrap(Sticky, scrambled, stickiness=config.stickiness)
+            sticky = wrap(Sticky, scrambled, stickiness=stickiness)
             return wrap(Pixels, sticky) if face.pixels else sticky
 
         _refuse_disguise(config, inner)
         ready = {name: behind(env) for name, env in inner.items()}
+        tested = {}
+        if config.test_stickiness not in (-1, config.stickiness):
+            tested = {name: behind(env, config.test_stickiness) for name, env in inner.items()}
     except ValueError as error:
         raise ConfigError(str(error)) from None
     return Suite(
         train={name: ready[name] for name in config.families},
         held_out={
             # An overlapping family is tested on its unseen levels already.
-            name: ready[name]
+            name: tested.get(name, ready[name])
             for name in config.test_families
             if not any(_alike(inner[name], inner[other]) for other in config.families)
         },
         interface=face,
+        tested={name: env for name, env in tested.items() if name in config.families},
     )
 
 
@@ -123,23 +130,27 @@ def draw(config: CompareConfig, suite: Suite, seed: int) -> Sets:
     key = jax.random.fold_in(new_key(seed), 2**30)
     families = [*suite.train.items(), *suite.held_out.items()]
 
-    def of_family(index: int) -> tuple[LevelSet, ...]:
-        """The test set, behind the training set where it is trained on."""
+    def of_family(index: int) -> tuple[LevelSet | None, tuple[LevelSet, ...]]:
+        """The training set, if there is one, and the sets to test on."""
         name, env = families[index]
         own, expert = jax.random.fold_in(key, index), suite.experts.get(name)
         unseen = draw_levels(env, own, config.levels, split="test", expert=expert)
         if index >= len(suite.train):
-            return (unseen,)
+            return None, (unseen,)
         zipf, count = config.zipf, config.train_levels
-        return draw_levels(env, own, count, split="train", zipf=zipf, expert=expert), unseen
+        seen = draw_levels(env, own, count, split="train", zipf=zipf, expert=expert)
+        if name not in suite.tested:
+            return seen, (seen, unseen)
+        return seen, tuple(under(x, suite.tested[name], config.levels) for x in (seen, unseen))
 
     try:
         # A family's program takes seconds to compile, on one core.
         with ThreadPoolExecutor() as pool:
-            test = tuple(pool.map(of_family, range(len(families))))
+            drawn = list(pool.map(of_family, range(len(families))))
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    train = tuple(sets[0] for sets in test if len(sets) == 2)
+    train = tuple(seen for seen, _ in drawn if seen is not None)
+    test = tuple(sets for _, sets in drawn)
     names = [
         (name, split)
         for (name, _), sets in zip(families, test, strict=True)

@@ -11,15 +11,20 @@ from icl.statistics import Interval, interval
 
 def summary(found: dict[str, Any]) -> str:
     """The table and the verdicts of ``results.json`` as text."""
-    marks = {True: "holds", False: "does NOT hold", None: "undecided (one seed)"}
-    lines = [table(found["rows"]), ""]
-    for verdict in found["verdicts"]:
+    return "\n".join([table(found["rows"]), "", *verdict_lines(found["verdicts"])])
+
+
+def verdict_lines(verdicts: Sequence[dict[str, Any]]) -> list[str]:
+    """A line a verdict; with the ordering of the literature that it speaks of, if any."""
+    marks = {True: "holds", False: "does NOT hold", None: "undecided"}
+    lines = []
+    for verdict in verdicts:
         low, high = verdict["low"], verdict["high"]
         span = "" if low is None or low != low else f" [{low:.2f}, {high:.2f}]"
-        lines.append(
-            f"{marks[verdict['holds']]:>20}  {verdict['claim']}: {verdict['estimate']:.2f}{span}"
-        )
-    return "\n".join(lines)
+        named = f"{verdict['ordering']}: " if verdict.get("ordering") else ""
+        told = f"{named}{verdict['claim']}: {verdict['estimate']:.2f}{span}"
+        lines.append(f"{marks[verdict['holds']]:>20}  {told}")
+    return lines
 
 
 def table(rows: Sequence[Row]) -> str:

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-from plotly.offline import get_plotlyjs
-
 from experiments import sweep_figures as figures
+from experiments.page import page
 from experiments.report import brackets, finite, pretty, read_results, replace, signed
 from experiments.sweep_spec import word
 
@@ -51,16 +49,9 @@ def render(results: Mapping[str, Any]) -> str:
     counts = {status: sum(t["status"] == status for t in trials) for status in STATUS}
     measured = [trial for trial in trials if finite(trial["objective"])]
     drawn = {figures.look(trial, results["best"]) for trial in measured}
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"number": signed, "pretty": pretty, "word": word}
-    environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
-    return environment.get_template("sweep.html.j2").render(
+    return page(
+        "sweep.html.j2",
+        {"number": signed, "pretty": pretty, "word": word},
         config=config,
         objective=objective,
         machine=results["environment"],
@@ -72,7 +63,6 @@ def render(results: Mapping[str, Any]) -> str:
         looks={key: figures.LOOKS[key] for key in figures.LOOKS if key in drawn},
         unmeasured=len(trials) - len(measured),
         groups=groups(results, measured),
-        plotly=get_plotlyjs(),
     )
 
 

@@ -21,7 +21,7 @@ from icl.arms import WHOLE, Arm
 
 jax.tree_util.register_dataclass(
     Arm,
-    data_fields=["chunk", "burstiness", "sharing", "shuffled"],
+    data_fields=["chunk", "burstiness", "sharing", "apart", "shuffled"],
     meta_fields=["alone"],
 )
 
@@ -104,13 +104,16 @@ def _deal(key: jax.Array, arm: Arm, query_slot: jax.Array, shape: tuple[int, ...
     comes from the context ``shift[h]`` places further round a ring. Bursty contexts form one ring
     and the others another, ranked at random; for a given h every member of a ring shifts alike,
     so the exchange is a bijection, and different h have different non-zero shifts, so a context's
-    foreign cells come from pairwise different levels. At last each context orders its cells.
+    foreign cells come from pairwise different levels. Where the query is apart, the cells that
+    would stay at home all take the first shift: they are of one level, another than the query's.
+    At last each context orders its cells.
     """
     levels, slots, horizon = shape
     steps = (slots - 1) * horizon
     rank_key, shift_key, order_key = jax.random.split(key, 3)
     chunk = jnp.where(jnp.asarray(arm.chunk) == WHOLE, horizon, arm.chunk).astype(jnp.int32)
-    sharing = jnp.minimum(jnp.asarray(arm.sharing), slots).astype(jnp.int32)
+    apart = jnp.asarray(arm.apart).astype(jnp.int32)
+    sharing = jnp.minimum(jnp.asarray(arm.sharing), slots - apart).astype(jnp.int32)
     each = horizon // chunk
     cells = (slots - 1) * each
 
@@ -131,13 +134,13 @@ def _deal(key: jax.Array, arm: Arm, query_slot: jax.Array, shape: tuple[int, ...
     cell = jnp.take_along_axis(order, jnp.broadcast_to(position // chunk, (levels, steps)), axis=1)
 
     # The shift of each original cell, one table a ring.
-    kept = jnp.where(in_bursty, (sharing - 1) * each, 0)
-    foreign = cell >= kept[:, None]
+    alike = jnp.where(in_bursty, (sharing - 1 + apart) * each, 0)[:, None]
+    moved = jnp.where(in_bursty, apart, 0)[:, None]
     sizes = jnp.stack([bursty, levels - bursty])
     tables = jax.vmap(lambda k, size: _shifts(k, size, steps))(jax.random.split(shift_key), sizes)
     table = jnp.where(in_bursty[:, None], tables[0], tables[1])
-    shift = jnp.take_along_axis(table, jnp.maximum(cell - kept[:, None], 0), axis=1)
-    shift = jnp.where(foreign, shift, 0)
+    shift = jnp.take_along_axis(table, jnp.maximum(cell - alike + moved, 0), axis=1)
+    shift = jnp.where(cell >= alike, shift, moved * table[:, :1])
     turned = (rank[:, None] - ring_first[:, None] + shift) % jnp.maximum(ring_size[:, None], 1)
     level = ranking[ring_first[:, None] + turned]
 

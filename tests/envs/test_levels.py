@@ -11,9 +11,10 @@ from scipy import stats
 import envs
 from agents.policy import Oracle, Random
 from envs.core import Env
-from envs.levels import LevelSet, blank_levels, bucket, draw_levels, overlap
+from envs.levels import LevelSet, blank_levels, bucket, draw_levels, overlap, under
 from envs.oracle import solve
 from envs.rollout import rollout
+from envs.wrappers import Sticky, wrap
 from tests.envs.reference import FAMILIES, dynamics, finite_return, plain, steps_to_goal
 from tests.envs.worlds import LEVELS, MEMBERS, STICKINESS, each, same
 
@@ -213,3 +214,20 @@ def test_a_blank_set_has_the_form_of_one_that_is_drawn(expert):
     )
     assert jax.tree.structure(drawn) == jax.tree.structure(blank)
     assert jax.tree.map(jax.typeof, drawn) == jax.tree.map(jax.typeof, blank)
+
+
+def test_levels_under_another_stickiness_are_the_same_levels_with_its_references():
+    calm, sticky = (
+        wrap(Sticky, envs.make("dark-room", horizon=12), stickiness=value) for value in (0.0, 0.4)
+    )
+    drawn = draw_levels(calm, jax.random.key(0), 24)
+    moved = under(drawn, sticky, 16)
+    np.testing.assert_array_equal(moved.fingerprints, drawn.fingerprints[:16])
+    np.testing.assert_array_equal(moved.ids, drawn.ids[:16])
+    assert float(moved.env.stickiness) == pytest.approx(0.4)
+    # A hand that sticks costs the optimum something at most levels, and never gains it anything.
+    lost = np.asarray(drawn.references)[:16, 1] - np.asarray(moved.references)[:, 1]
+    assert lost.min() > -1e-6 and lost.mean() > 1e-3
+    same = under(drawn, calm, 24)
+    np.testing.assert_array_equal(same.references, drawn.references)
+    np.testing.assert_array_equal(same.solved, drawn.solved)

@@ -51,7 +51,7 @@ def test_report_draws_the_same_figure(copy, smoke, capsys):
     assert cli.run(["report", str(copy)]) == 0
     assert (copy / "figure.svg").read_bytes() == (smoke / "figure.svg").read_bytes()
     assert (copy / "report.html").stat().st_size > 1e6
-    assert "undecided (one seed)  bursty one-shot score" in capsys.readouterr().out
+    assert "undecided  bursty one-shot score" in capsys.readouterr().out
 
 
 def test_resume_makes_only_what_is_missing(levelburst, copy, found):

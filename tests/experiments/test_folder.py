@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from experiments import folder as folder_lib
+from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 from experiments.folder import RunFolder, environment
+from experiments.study_folder import StudyFolder
 
 CONFIG = '{"command": "compare"}'
 
@@ -101,7 +103,7 @@ def test_a_cell_that_is_trained_again_is_logged_once(folder):
 def test_lines_are_added_to_the_end(folder, monkeypatch):
     """What is there is not written again while nothing is measured twice."""
     folder.log([line("bursty", 2)])
-    monkeypatch.setattr(folder, "_replace", None)
+    monkeypatch.setattr(folder, "replace", None)
     folder.log([line("bursty", 4)])
     folder.log([])
     assert folder.logged() == [line("bursty", 2), line("bursty", 4)]
@@ -127,6 +129,18 @@ def test_a_line_that_a_crash_cut_off_is_left_out(folder, rest):
     folder.log([line("bursty", 6)])
     text = (folder.path / "metrics.jsonl").read_text()
     assert [json.loads(x)["update"] for x in text.splitlines()] == [2, 4, 6]
+
+
+def test_lines_of_studies_lie_by_training(tmp_path):
+    config = CompareConfig()
+    folder = StudyFolder(tmp_path, config)
+    for update in (2, 4):  # as training goes
+        folder.log([line("bursty", update), line("isolated-chunks", update)])
+    folder.log([line("bursty", 4, loss=1.0)])
+    assert folder.lines("bursty", 0) == [line("bursty", 2), line("bursty", 4, loss=1.0)]
+    other = StudyFolder(tmp_path, config)
+    assert other.lines("isolated-chunks", 0) == [line("isolated-chunks", x) for x in (2, 4)]
+    assert len(list(tmp_path.glob("metrics/*.jsonl"))) == 2
 
 
 def test_damaged_lines_are_named(folder):

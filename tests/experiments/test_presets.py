@@ -77,7 +77,7 @@ def test_the_first_update_of_paper_runs_at_reduced_depth(tmp_path):
     few = {"layers": 1, "contexts": 1, "families": ("dark-room",), "test_families": (), "pool": 1}
     config = dataclasses.replace(preset("paper"), **few, train_levels=16, levels=16)
     job = Comparison(config, RunFolder(tmp_path))
-    program, start = job._initial(0)
+    program, start = job.initial(0)
     train = draw_levels(job.suite.train["dark-room"], jax.random.key(0), 16, split="train")
     numbers = Numbers(config.learning_rate, float(config.warmup), float(config.updates))
     chunk = jax.jit(

@@ -10,6 +10,7 @@ import pytest
 from experiments.results import first_reach, rows_of, scores, verdicts_of
 from icl.statistics import interval
 
+KINDS = ("whole", "as-trained")
 HEAD = {"arm": "bursty", "chunk": 16, "p_b": 1.0, "seed": 3}
 
 
@@ -39,7 +40,7 @@ def cell(rows: list, *place: object) -> dict:
 
 
 def test_rows_are_sums_over_levels():
-    rows = rows_of(HEAD, NAMES, [FIRST, SECOND, SECOND])
+    rows = rows_of(HEAD, NAMES, [FIRST, SECOND, SECOND], KINDS)
     assert len(rows) == (3 + 2) * 8
     assert all(row.items() >= HEAD.items() for row in rows)
     maze = cell(rows, "unseen-level", "maze", 1, "whole", "sampled")
@@ -59,7 +60,7 @@ def test_rows_are_sums_over_levels():
 
 
 def test_rows_are_of_the_kinds_asked_for_and_plain_numbers():
-    rows = rows_of(HEAD, NAMES[:1], [FIRST], demonstrations=("whole",), actings=("sampled",))
+    rows = rows_of(HEAD, NAMES[:1], [FIRST], KINDS, leave_out=("as-trained",), actings=("sampled",))
     assert [(r["family"], r["demos"]) for r in rows] == list(product(("all", "maze"), (0, 1)))
     assert {(r["demonstrations"], r["acting"]) for r in rows} == {("whole", "sampled")}
     kinds = {name: type(rows[0][name]) for name in ("levels", "episodes", "demos", "score")}
@@ -68,7 +69,7 @@ def test_rows_are_of_the_kinds_asked_for_and_plain_numbers():
 
 def test_a_result_without_a_name_is_an_error():
     with pytest.raises(ValueError, match=r"zip\(\)"):
-        rows_of(HEAD, NAMES[:1], [FIRST, SECOND])
+        rows_of(HEAD, NAMES[:1], [FIRST, SECOND], KINDS)
 
 
 def made(cells: dict) -> list[dict]:

@@ -255,6 +255,23 @@ def test_a_sweep_is_a_line_of_its_own(made, capsys):
         runs.contrast(path, path / "trials" / "trial-000")
 
 
+def test_a_folder_of_studies_is_a_line(made, capsys):
+    path = Path("runs/study-quick")
+    for name in ("cells", "metrics", "burstiness"):
+        (path / name).mkdir(parents=True)
+    (path / "cells" / "0123.json").write_text('{"environment": {"commit": "abc"}, "rows": []}')
+    (found,) = json.loads(said(capsys, "--json"))
+    assert (found["command"], found["state"], found["commit"]) == ("study", "unfinished", "abc")
+    assert (found["done"], found["total"], found["score"]) == (1, None, None)
+    results = {"config": {"preset": "quick", "seeds": 5}, "environment": {"commit": "def"}}
+    (path / "burstiness" / "results.json").write_text(json.dumps(results))
+    (found,) = json.loads(said(capsys, "--json"))
+    assert (found["state"], found["commit"], found["preset"]) == ("finished", "def", "quick")
+    assert "1/-" in said(capsys)
+    with pytest.raises(ConfigError, match="folder of studies"):
+        runs.contrast(path, made("a", {0: 0.1}))
+
+
 @pytest.mark.parametrize(
     ("count", "text"), [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (5 * 10**9, "5.0 GB")]
 )

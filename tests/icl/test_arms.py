@@ -37,6 +37,9 @@ def test_a_chunk_length_comes_with_the_name_or_beside_it():
     assert named("isolated-chunks:1") == dataclasses.replace(NAMED["isolated-chunks"], chunk=1)
     assert named("bursty-chunks:12", chunk=3).chunk == 12
     assert named("bursty-chunks", chunk=3).chunk == 3
+    assert named("bursty-chunks:8,p=0.5,order=kept") == Arm(chunk=8, burstiness=0.5)
+    assert named("bursty:p=.25,sharing=2,query=apart") == Arm(WHOLE, 0.25, 2, apart=True)
+    assert named("nonbursty:order=shuffled") == Arm(burstiness=0.0, shuffled=True)
     # Other arms have their own length, whatever stands beside them.
     assert named("shuffled", chunk=3).chunk == 1
     assert named("bursty", chunk=3).chunk == WHOLE
@@ -49,6 +52,15 @@ def test_a_chunk_length_comes_with_the_name_or_beside_it():
         ("isolated-chunk:2", "unknown arm 'isolated-chunk:2'; did you mean 'isolated-chunks'"),
         ("", "known: bursty, nonbursty"),
         ("zzz", "known: bursty, nonbursty"),
+        ("bursty:p=2", "'bursty:p=2': p is '2'; use a number from 0 to 1"),
+        ("bursty:p=", "p is ''; use a number"),
+        ("bursty:q=1", "unknown setting 'q'; known: p, sharing, query, order"),
+        ("bursty:querry=apart", "did you mean 'query'"),
+        ("bursty:sharing=1", "use a whole number of 2 or more"),
+        ("bursty:query=away", "use among or apart"),
+        ("bursty:p=0.5,p=0.5", "p has no place there, it stands twice"),
+        ("single:p=0.5", "p has no place there, its contexts have no slots"),
+        ("bursty-chunks:p=0.5,8", "a chunk length is"),
         ("bursty:4", "'bursty:4': a chunk length is .* chunked arm, as in 'isolated-chunks:1'"),
         ("shuffled:1", "chunked arm"),
         ("isolated-chunks:0", "whole number of 1 or more"),
@@ -71,7 +83,7 @@ def test_a_name_out_of_place_is_refused(name, message):
         (Arm(burstiness=1.5), (8, 3, 12), "burstiness 1.5 is no probability"),
         (Arm(burstiness=-0.1), (8, 3, 12), "no probability"),
         (Arm(burstiness=math.nan), (8, 3, 12), "no probability"),
-        (Arm(sharing=1), (8, 3, 12), "sharing 1: .* at least 2 slots"),
+        (Arm(sharing=1), (8, 3, 12), "sharing 1 of 3 slots: .* at least 2"),
         (Arm(sharing=3), (8, 1, 12), "sharing 1"),
         (Arm(chunk=4, burstiness=0.0), (6, 3, 12), "pool too small: 6 foreign .* 7 levels.* has 6"),
         (Arm(chunk=4, burstiness=0.5), (12, 3, 12), "pool too small: .* has 6"),

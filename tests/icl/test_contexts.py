@@ -21,10 +21,13 @@ def legal(shape: tuple[int, int, int]) -> list[Arm]:
     """Every arm on a grid of settings that ``check`` lets through for a pool of that shape."""
     levels, slots, horizon = shape
     chunks = [0, *(c for c in range(1, horizon + 1) if horizon % c == 0)]
-    grid = itertools.product(chunks, [0.0, 0.25, 0.5, 0.8, 1.0], range(2, slots + 1), [False, True])
+    either = [False, True]
+    grid = itertools.product(
+        chunks, [0.0, 0.25, 0.5, 0.8, 1.0], range(2, slots + 1), either, either
+    )
     arms = []
-    for chunk, burstiness, sharing, shuffled in grid:
-        arm = Arm(chunk, burstiness, sharing, shuffled)
+    for numbers in grid:
+        arm = Arm(*numbers)
         try:
             check(arm, levels, slots, horizon)
         except ValueError:
@@ -151,13 +154,24 @@ def test_cells_are_kept_whole_and_foreign_ones_come_from_different_levels(tracea
     chunk = int(arm.chunk) or horizon
     deal = check(arm, levels, slots, horizon)
     cells = cells_of(places, chunk)
-    sharing = min(int(arm.sharing), slots)
+    apart = bool(arm.apart)
+    sharing = min(int(arm.sharing), slots - apart)
+    alike = (sharing - 1 + apart) * horizon // chunk  # cells of one level, the query's or not
     bursty, multiplicity = 0, 1
     for row in range(levels):
         others = np.delete(cells[row], query_slot(context, row, horizon), axis=0)
         counts = np.bincount(others.ravel() // (slots * horizon), minlength=levels)
         own, foreign = counts[row], np.delete(counts, row)
-        assert own in (0, (sharing - 1) * horizon // chunk)
+        if apart:
+            # Cells of a whole slot of one level show the ring, where cells are not spread anyhow.
+            assert own == 0
+            shared = foreign.max(initial=0) >= alike > 1
+            bursty += shared
+            if shared and chunk > 1:
+                foreign[foreign.argmax()] -= alike
+                assert foreign.max(initial=0) <= 1
+            continue
+        assert own in (0, alike)
         bursty += own > 0
         ring = deal.bursty if own else levels - deal.bursty
         if foreign.any():
@@ -165,7 +179,11 @@ def test_cells_are_kept_whole_and_foreign_ones_come_from_different_levels(tracea
             assert foreign.max() == -(-foreign.sum() // (ring - 1))
             assert (foreign > 0).sum() == min(foreign.sum(), ring - 1)
         multiplicity = max(multiplicity, foreign.max(initial=0))
-    assert bursty == deal.bursty == pytest.approx(deal.realised * levels)
+    assert deal.bursty == pytest.approx(deal.realised * levels)
+    if apart:
+        assert chunk == 1 or bursty == deal.bursty
+        return
+    assert bursty == deal.bursty
     assert multiplicity == deal.multiplicity
     assert chunk == 1 or multiplicity == 1
     if not arm.burstiness:  # isolated means isolated, whatever the trajectories' lengths

@@ -13,11 +13,12 @@ from envs.levels import overlap
 from envs.oracle import solve
 from icl.actor import ReaderActor
 from icl.arms import Arm, named
-from icl.conditions import ACTINGS, DEMONSTRATIONS
+from icl.conditions import ACTINGS
 from icl.demonstrations import demonstrate, show
 from icl.evaluate import EvaluateConfig, evaluate
 
 DEMOS, EPISODES = 2, 8
+KINDS = ("whole", "as-trained")
 SHAPES = EvaluateConfig(levels=16, episodes=EPISODES, demos=DEMOS, block=8)
 ISOLATED = named("isolated-chunks", chunk=5)
 
@@ -70,7 +71,7 @@ def table(world) -> jax.Array:
 
     @jax.jit
     def rows(families):
-        pools = [pool for (pool,) in families for _ in DEMONSTRATIONS]
+        pools = [pool for (pool,) in families for _ in KINDS]
         return [jax.vmap(lambda i, p=p: one(p.env, p.level(i)))(jnp.arange(16)) for p in pools]
 
     return jnp.concatenate(rows(world.calm))
@@ -84,7 +85,7 @@ def test_an_actor_that_knows_earns_the_optimum_at_every_k(world, shown, table):
     results = evaluated(Knowing(table), jax.random.key(1), world.calm, shown, ONE_BLOCK)
     assert len(results) == 2
     for result in results:
-        assert result.returns.shape == (len(DEMONSTRATIONS), 16, DEMOS + 1, len(ACTINGS), 64)
+        assert result.returns.shape == (len(KINDS), 16, DEMOS + 1, len(ACTINGS), 64)
         assert result.success.shape == result.returns.shape and result.success.dtype == bool
         optimum = np.asarray(result.references)[None, :, None, None, None, 1]
         np.testing.assert_allclose(result.returns, np.broadcast_to(optimum, result.returns.shape))

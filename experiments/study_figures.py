@@ -1,0 +1,138 @@
+"""The pictures of a study: score along its axes, a map where it has two of numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from experiments.figures import GREY, MARKERS, PALETTE, plain
+from icl.statistics import Interval
+
+Place = float | str
+Line = list[tuple[Place, Interval]]  # x and the score there, in order of x
+SHADES = [[0.0, "#f7fbff"], [0.5, "#6baed6"], [1.0, "#08306b"]]
+
+
+def lines_figure(
+    lines: Mapping[str, Line], x: str, *, y: str = "score", zero: bool = True
+) -> dict[str, Any]:
+    """Lines with intervals over one axis; over names, points side by side.
+
+    Args:
+        lines: name -> its points; the names are the legend.
+        x: what the axis is, in words.
+        y: likewise.
+        zero: draw the lines of random (0) and optimal play (1).
+    """
+    places = [place for line in lines.values() for place, _ in line]
+    words = any(isinstance(place, str) for place in places)
+    numbers = [float(place) for place in places if not isinstance(place, str)]
+    above = [number for number in numbers if number > 0]
+    wide = not words and min(numbers, default=0) > 0 and max(above) / min(above) > 20
+    figure = go.Figure()
+    for index, (name, line) in enumerate(lines.items()):
+        colour = PALETTE[index % len(PALETTE)]
+        figure.add_trace(
+            go.Scatter(
+                name=name,
+                x=[place for place, _ in line],
+                y=[found.estimate for _, found in line],
+                text=[f"{place}: {found.estimate:.3f} {_ends(found)}" for place, found in line],
+                hovertemplate="%{text}<extra>%{fullData.name}</extra>",
+                mode="markers" if words else "lines+markers",
+                marker={"size": 8, "symbol": MARKERS[index % len(MARKERS)][1], "color": colour},
+                line={"color": colour, "width": 2},
+                error_y=_bars(line, colour),
+            )
+        )
+    if zero:
+        for height in (0, 1):
+            figure.add_hline(height, line={"color": GREY, "width": 1}, layer="below")
+    figure.update_xaxes(title=x, type="category" if words else "log" if wide else "linear")
+    if wide:
+        figure.update_xaxes(
+            tickvals=sorted(set(above)), ticktext=[f"{v:g}" for v in sorted(set(above))]
+        )
+    figure.update_yaxes(title=y)
+    found = plain(figure)
+    legend = {"orientation": "h", "y": -0.25, "yanchor": "top", "x": 0}
+    found["layout"] |= {"showlegend": len(lines) > 1, "legend": legend}
+    if words:
+        found["layout"]["scattermode"] = "group"
+    return found
+
+
+def map_figure(
+    cells: Mapping[tuple[Place, Place], Interval], across: str, up: str
+) -> dict[str, Any]:
+    """A heat map of scores; a cell says its score and its interval."""
+    xs = sorted({x for x, _ in cells}, key=order)
+    ys = sorted({y for _, y in cells}, key=order)
+    grid = [[cells.get((x, y)) for x in xs] for y in ys]
+    figure = go.Figure(
+        go.Heatmap(
+            x=[_word(x) for x in xs],
+            y=[_word(y) for y in ys],
+            z=[[None if cell is None else cell.estimate for cell in row] for row in grid],
+            text=[
+                [
+                    "" if cell is None else f"<b>{cell.estimate:.2f}</b><br>{_ends(cell)}"
+                    for cell in row
+                ]
+                for row in grid
+            ],
+            texttemplate="%{text}",
+            hovertemplate=f"{across} %{{x}}, {up} %{{y}}: %{{z:.3f}}<extra></extra>",
+            colorscale=SHADES,
+            zmin=0,
+            zmax=1,
+            colorbar={"title": {"text": "score"}, "thickness": 12},
+        )
+    )
+    figure.update_xaxes(title=across, type="category")
+    figure.update_yaxes(title=up, type="category")
+    return plain(figure)
+
+
+def published_figure(lines: Sequence[Any], x: str) -> dict[str, Any]:
+    """The paper's points: mean returns in its own environments, so without the lines of 0 and 1."""
+    nothing = float("nan")
+    made = {
+        name: [(place, Interval(value, nothing, nothing, 0.95, 1)) for place, value in points]
+        for name, points in lines
+    }
+    return lines_figure(made, x, y="mean return (paper)", zero=False)
+
+
+def _bars(line: Line, colour: str) -> dict[str, Any]:
+    def reach(end: float) -> float | None:
+        return end if math.isfinite(end) else None
+
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [reach(found.high - found.estimate) for _, found in line],
+        "arrayminus": [reach(found.estimate - found.low) for _, found in line],
+        "thickness": 1.4,
+        "width": 3,
+        "color": colour,
+    }
+
+
+def _ends(found: Interval) -> str:
+    if not math.isfinite(found.low):
+        return ""
+    return f"[{found.low:.2f}, {found.high:.2f}]".replace("-", "−")
+
+
+def _word(place: Place) -> str:
+    return place if isinstance(place, str) else f"{place:g}"
+
+
+def order(place: Place) -> tuple[bool, float, str]:
+    """Numbers in their order, then names in theirs."""
+    named = isinstance(place, str)
+    return named, 0.0 if named else float(place), str(place)

@@ -1,0 +1,200 @@
+"""The report of a study: verdicts, pictures with intervals, tables; one page, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments import study_figures as figures
+from experiments.figures import SPLITS
+from experiments.page import page
+from experiments.report import brackets, pretty, read_results, replace, signed
+from experiments.study_figures import Line
+from icl.statistics import interquartile, interval
+
+NAMES = {
+    "p_b": "burstiness p_b",
+    "chunk": "steps of a chunk",
+    "demos": "demonstrations k",
+    "sharing": "trajectories that share a level",
+    "levels": "training levels of a family",
+    "families": "training families",
+    "zipf": "exponent of the levels' frequencies",
+    "test": "stickiness of the test",
+    "lethality": "share of mistakes that end the episode",
+    "parameters": "parameters of the blocks",
+    "update": "updates",
+    "demonstrations": "what is shown",
+}
+ORDER = ("unseen-level", "unseen-family", "seen-level")
+
+
+def write_study(folder: Path) -> Path:
+    """Writes ``folder/report.html`` from ``folder/results.json``.
+
+    Raises:
+        FileNotFoundError: no results.json.
+        ValueError: results.json is no JSON object of schema 1.
+    """
+    text = render(read_results(folder))
+    return replace(folder / "report.html", lambda file: file.write(text.encode()))
+
+
+def render(results: Mapping[str, Any]) -> str:
+    """The page as text, from the content of a study's results.json."""
+    verdicts = [v | {"ends": brackets(v["low"], v["high"])} for v in results["verdicts"]]
+    return page(
+        "study.html.j2",
+        {"number": signed, "pretty": pretty},
+        study=results["study"],
+        question=results["question"],
+        paper=results["paper"],
+        verdicts=verdicts,
+        config=results["config"],
+        machine=results["environment"],
+        command=results["command_line"],
+        axes=results["axes"],
+        points=results["points"],
+        cells=table(results),
+        groups=groups(results),
+    )
+
+
+def groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The charts: a map or lines a split, each family apart, and the paper's points."""
+    axes, rows = results["axes"], [r for r in results["rows"] if r["acting"] == "sampled"]
+    pooled = [row for row in rows if row["family"] == "all"]
+    splits = [split for split in ORDER if any(row["split"] == split for row in pooled)]
+    made = []
+    if axes == ["chunk", "p_b"]:
+        note = "One-shot score on whole demonstrations; brackets are 95 % intervals over seeds."
+        made.append({"name": "Chunk length × burstiness", "note": note, "panels": [
+            _panel(SPLITS[split],
+                   figures.map_figure(_cells(pooled, axes, split), *map(_name, axes)))
+            for split in splits
+        ]})  # fmt: skip
+    if axes[0] == "update":
+        note = "Means over seeds of tests on the way; bars are 95 % intervals."
+        made.append({"name": "Score on the way", "note": note, "panels": [
+            _panel(f"{SPLITS[split]}, k = {k}", _lines(_curve(results, split, k), axes))
+            for split in splits for k in (0, 1)
+        ]})  # fmt: skip
+    else:
+        note = (
+            "Families pooled, sampled actions; bars are 95 % intervals over seeds. "
+            "0 is random, 1 is optimal."
+        )
+        made.append({"name": "Score", "note": note, "panels": [
+            _panel(SPLITS[split], _lines(_along(pooled, axes, split), axes)) for split in splits
+        ]})  # fmt: skip
+        families = sorted({r["family"] for r in rows if r["family"] != "all"})
+        note = "One demonstration, on levels never seen; the families that were held out last."
+        order = {"unseen-level": 0, "unseen-family": 1}
+        parts = sorted(
+            {(order[r["split"]], r["family"], r["split"]) for r in rows
+             if r["split"] in order and r["family"] in families}
+        )  # fmt: skip
+        made.append({"name": "Each family", "note": note, "panels": [
+            _panel(f"{family} ({SPLITS[split].lower()})",
+                   _lines(_along([r for r in rows if r["family"] == family], axes, split, one=True),
+                          axes))
+            for _, family, split in parts
+        ]})  # fmt: skip
+    if results["published"]:
+        note = "Mean returns in other environments: only the course compares, not the height."
+        made.append({"name": "In the paper", "note": note, "panels": [
+            _panel("Raparthy et al., arXiv 2312.03801",
+                   figures.published_figure(results["published"], _name(axes[0])))
+        ]})  # fmt: skip
+    return made
+
+
+def table(results: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Every cell over its seeds: mean, interval and interquartile mean of the score, success."""
+    own = [axis for axis in results["axes"] if axis not in ("demos", "demonstrations", "update")]
+    fields = (*own, "split", "family", "demonstrations", "demos")
+    parts: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for row in results["rows"]:
+        if row["acting"] == "sampled":
+            parts.setdefault(tuple(row[field] for field in fields), []).append(row)
+    made = []
+    for place, part in parts.items():
+        scores = [row["score"] for row in part]
+        found = interval(scores)
+        made.append({
+            "place": place,
+            "score": found,
+            "ends": brackets(found.low, found.high),
+            "middle": interquartile(scores).estimate,
+            "success": sum(row["success"] for row in part) / len(part),
+        })  # fmt: skip
+    return [{"fields": fields, "lines": made}]
+
+
+def _along(
+    rows: Sequence[Mapping[str, Any]], axes: Sequence[str], split: str, one: bool = False
+) -> dict[str, Line]:
+    """name of a line -> its points along the first axis, by the other axes and by k."""
+    x, rest = axes[0], list(axes[1:])
+    if x == "demos" or "demos" in axes:
+        shown = [row for row in rows if not one or row["demos"] == 1 or x == "demos"]
+    else:
+        most = max(row["demos"] for row in rows)
+        ks = (1,) if one or rest else (0, 1, most)
+        shown = [row for row in rows if row["demos"] in ks]
+        if not rest and not one:
+            rest = ["demos"]
+    if "demonstrations" not in axes:
+        shown = [row for row in shown if row["demonstrations"] == "whole"]
+    else:
+        shown = [row for row in shown if row["demonstrations"] != "as-trained"]
+    return _gather([row for row in shown if row["split"] == split], x, rest)
+
+
+def _curve(results: Mapping[str, Any], split: str, k: int) -> dict[str, Line]:
+    lines = [x for x in results["curves"] if x["split"] == split and x["demos"] == k]
+    return _gather(lines, "update", list(results["axes"][1:]))
+
+
+def _gather(rows: Sequence[Mapping[str, Any]], x: str, rest: Sequence[str]) -> dict[str, Line]:
+    parts: dict[str, dict[Any, list[float]]] = {}
+    for row in rows:
+        name = ", ".join(
+            f"k = {row[a]}" if a == "demos" else f"{a} {row[a]}" if _number(row[a]) else str(row[a])
+            for a in rest
+        )
+        parts.setdefault(name, {}).setdefault(row[x], []).append(row["score"])
+    return {
+        name: [(place, interval(line[place])) for place in sorted(line, key=figures.order)]
+        for name, line in parts.items()
+    }
+
+
+def _cells(rows: Sequence[Mapping[str, Any]], axes: Sequence[str], split: str) -> dict[Any, Any]:
+    found: dict[Any, list[float]] = {}
+    for row in rows:
+        if (row["split"], row["demos"], row["demonstrations"]) == (split, 1, "whole"):
+            found.setdefault((row[axes[0]], row[axes[1]]), []).append(row["score"])
+    return {place: interval(scores) for place, scores in found.items()}
+
+
+def _lines(lines: dict[str, Line], axes: Sequence[str]) -> dict[str, Any]:
+    return figures.lines_figure(lines, _name(axes[0]))
+
+
+def _panel(title: str, figure: dict[str, Any]) -> dict[str, Any]:
+    said = "; ".join(
+        f"{trace.get('name', 'score')}: {', '.join(map(str, trace.get('text', [])))}"
+        for trace in figure["data"]
+        if trace["type"] == "scatter"
+    )
+    return {"title": title, "alt": f"{title}. {said}" if said else title, "figure": figure}
+
+
+def _name(axis: str) -> str:
+    return NAMES.get(axis, axis.replace("_", " "))
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
