@@ -245,7 +245,7 @@ def test_a_sweep_is_a_line_of_its_own(made, capsys):
     (found,) = json.loads(said(capsys, "--json"))
     assert (found["command"], found["state"], found["seeds"]) == ("sweep", "unfinished", 3)
     assert (found["done"], found["total"], found["score"]) == (1, 2, None)
-    rows = [row("bursty", 0, 0.1, trial="trial-000"), row("bursty", 0, 0.2, trial="trial-001")]
+    rows = [row("bursty", 0, 0.2, trial="trial-001"), row("bursty", 0, 0.1, trial="trial-000")]
     results = {"environment": {"commit": "abc"}, "best": "trial-001", "rows": rows}
     (path / "results.json").write_text(json.dumps(results))
     (found,) = json.loads(said(capsys, "--json"))
