@@ -18,6 +18,7 @@ from experiments.config import CompareConfig, check, from_stored, with_suites
 from experiments.errors import ConfigError
 from experiments.presets import COST, preset_in, refuse_on_cpu
 from experiments.processes import Processes, agree, check_devices, joined, leaving
+from experiments.trackers import need
 
 Config = TypeVar("Config")
 
@@ -32,6 +33,8 @@ USAGE = """usage: levelburst COMMAND [OPTIONS]
                   hold; without a name it lists them, `all` runs them all (--dry-run: the cost)
   sweep SPEC      run comparisons over a grid or a search of settings that a TOML file names, side
                   by side on Ray, here or on a cluster; --dry-run lists them
+  runs            list run folders: how far, when, on what, the score; --compare A B says how
+                  two runs differ, in their configs and in every score, paired by seed
   envs            list the families: sizes, spaces, levels, oracle; --gallery writes a page of them
                   with pictures and the oracle playing
   envs show NAME  draw a level in the terminal (--level 7), or its film (--gif FILE)
@@ -94,6 +97,7 @@ def run(arguments: list[str]) -> int:
         "bench": _bench,
         "study": _study,
         "sweep": _sweep,
+        "runs": _runs,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE)
@@ -132,6 +136,7 @@ def _parse(kind: type[Config], command: str, arguments: list[str], default: Any 
 def _compare(arguments: list[str]) -> int:
     config = with_suites(_parse(CompareConfig, "compare", arguments, preset_in(arguments, "quick")))
     check(config)
+    need(config.log if config.process <= 0 else ())
     from experiments.creation import create, stored  # after the check: nothing is created before
     from experiments.folder import RunFolder
 
@@ -303,6 +308,12 @@ def _sweep(arguments: list[str]) -> int:
     from experiments import cli_sweep
 
     return cli_sweep.run(arguments, _parse, _cores())
+
+
+def _runs(arguments: list[str]) -> int:
+    from experiments import cli_runs
+
+    return cli_runs.run(arguments, _parse)
 
 
 def _positional(arguments: list[str]) -> list[str]:

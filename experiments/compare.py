@@ -25,6 +25,7 @@ from experiments.config import CompareConfig
 from experiments.experts import equip
 from experiments.folder import RunFolder, environment, uninterrupted
 from experiments.gather import gather
+from experiments.log import Log
 from experiments.progress import Progress
 from experiments.wave import wave_of
 from icl import arms as arms_lib
@@ -212,18 +213,22 @@ def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
     """Runs what is not finished yet, and writes ``results.json``; returns what it holds. Of
     several processes, all train and the first one writes; the others return nothing."""
     progress = job.progress
-    machine, todo = environment(jax.devices()), fill(job, listen)
-    whole = len(todo) == len(job.cells)
-    seconds = round(time.time() - progress.phases.began, 1) if whole else None  # unknown if resumed
-    if not processes.leader():
-        return {}
-    return gather(job, machine | {"seconds": seconds, "phases": progress.phases.report()})
+    with Log(job.config, job.folder, progress.say, leads=processes.leader()) as log:
+        machine, todo = environment(jax.devices()), fill(job, listen, log)
+        seconds = None  # unknown if resumed
+        if len(todo) == len(job.cells):
+            seconds = round(time.time() - progress.phases.began, 1)
+        if not processes.leader():
+            return {}
+        machine |= {"seconds": seconds, "phases": progress.phases.report()}
+        return log.conclude(gather(job, machine))
 
 
-def fill(job: Comparison, listen: Listener | None = None) -> list[Cell]:
+def fill(job: Comparison, listen: Listener | None = None, log: Log | None = None) -> list[Cell]:
     """Trains and tests the cells that are not finished yet, and the readers; returns those cells.
     What was trained and not tested (as asked for now) is tested only."""
     progress, todo = job.progress, job.unfinished(job.cells)
+    log = log or Log(job.config, job.folder, progress.say, leads=processes.leader())
     kept = [cell for cell in todo if job.folder.checkpoint(*cell).is_dir()]
     kept = [(arm, seed) for arm, seed in processes.agree(kept)]
     fresh = [cell for cell in todo if cell not in kept]
@@ -233,7 +238,7 @@ def fill(job: Comparison, listen: Listener | None = None) -> list[Cell]:
             tester = job.tester(job.model)
             for wave in job.waves(fresh):
                 bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
-                _train_wave(job, wave, tester, bar, listen or (lambda lines: None))
+                _train_wave(job, wave, tester, bar, log, listen or (lambda lines: None))
     if kept:
         progress.phases.enter("evaluate")
         for cell, rows in restored(job, kept):
@@ -248,6 +253,7 @@ def _train_wave(
     wave: list[Cell],
     tester: Callable[..., Any],
     bar: Any,
+    log: Log,
     listen: Listener,
 ) -> None:
     """Trains and tests a wave; a short one is filled up with its last cell, reported once."""
@@ -259,23 +265,23 @@ def _train_wave(
     runs = job.stack([job._run(cell) for cell in padded])
     chunks = config.updates // config.report_every
     every = chunks // config.curve if config.curve else 0
-    pending, lines, clock = None, [], time.perf_counter()
+    pending, clock = None, time.perf_counter()
     phases.enter("train")
     trainer = job.trainer()
     for chunk in range(1, chunks + 1):
         states, metrics = trainer(states, runs)
         if pending is not None:  # read while the next chunk runs
-            clock = _hear(wave, pending, config, lines, clock, bar)
+            clock = _hear(wave, pending, config, log, clock, bar)
         pending = (chunk * config.report_every, metrics)
         if every and chunk % every == 0 and chunk < chunks:
             phases.enter("evaluate")
             tests = []
             for cell, result in zip(wave, job.test(tester, padded, states.parameters)):
                 tests += _curve(job, cell, chunk * config.report_every, result)
-            lines += tests
+            log(tests)
             listen(tests)
             phases.enter("train")
-    _hear(wave, pending, config, lines, clock, bar)
+    _hear(wave, pending, config, log, clock, bar)
     phases.enter("evaluate")
     tested = job.test(tester, padded, states.parameters)
     parameters = parallel.unstack(parallel.fetch(states.parameters))
@@ -283,12 +289,11 @@ def _train_wave(
     if every:
         for cell, result in zip(wave, tested):
             tests += _curve(job, cell, config.updates, result)
-    lines += tests
     if not processes.leader():
         return
     phases.enter("save")
     with uninterrupted():  # a wave is finished whole, and orbax writes in threads of its own
-        folder.log(lines)
+        log(tests)
         for cell, own, result in zip(wave, parameters, tested):
             checkpoint.save(folder.checkpoint(*cell), own)
             folder.keep(*cell, job.rows(cell, result))
@@ -300,14 +305,14 @@ def _hear(
     wave: list[Cell],
     pending: Any,
     config: CompareConfig,
-    lines: list[dict[str, Any]],
+    log: Log,
     clock: float,
     bar: Any,
 ) -> float:
     """Reads a chunk's metrics (the one host synchronisation), averaged over the chunk."""
     update, metrics = pending
     metrics = parallel.fetch(metrics)
-    now = time.perf_counter()
+    now, lines = time.perf_counter(), []
     for index, (arm, seed) in enumerate(wave):
         loss = metrics.loss[index]
         if not np.isfinite(loss).all():
@@ -331,6 +336,7 @@ def _hear(
                 "whole_cells": float(metrics.whole[index].mean()),
             }
         )
+    log(lines)
     bar.advance(len(wave) * config.report_every)
     return now
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from experiments.errors import ConfigError
 from experiments.families import check_families, expand, known
 from experiments.processes import Processes, check_devices, check_processes
+from experiments.trackers import TRACKERS
 from icl import arms as arms_lib
 from icl.conditions import DEMONSTRATIONS
 
@@ -121,6 +122,9 @@ class CompareConfig(Processes):
     """Cut parameters and Adam's moments over `data`, too, and gather them when they are used."""
     accumulate: int = 1
     """Parts that an update reads its contexts in, to save memory; the loss is the same."""
+    log: tuple[str, ...] = ()
+    """Where the lines of metrics.jsonl go besides, as they are written: wandb, trackio, tensorboard
+    (extra `log`); nowhere by default."""
     preset: str = "quick"
     """Where the other fields start from: smoke, quick, ladder or paper."""
     out: str = ""
@@ -267,7 +271,7 @@ def _check_numbers(config: CompareConfig) -> None:
 
 
 def _check_names(config: CompareConfig) -> None:
-    for field in ("arms", "families", "test_families", "readers", "demonstrations"):
+    for field in ("arms", "families", "test_families", "readers", "demonstrations", "log"):
         names = getattr(config, field)
         if len(set(names)) < len(names):
             raise ConfigError(f"{field} {' '.join(names)}: a name stands twice; give each once")
@@ -286,6 +290,7 @@ def _check_names(config: CompareConfig) -> None:
     check_families(config.families + config.test_families)
     known("kind of demonstrations", config.demonstrations, tuple(DEMONSTRATIONS))
     known("reader", config.readers, ("hash-map", "nearest-neighbour"))
+    known("tracker", config.log, tuple(TRACKERS))
     both = set(config.families) & set(config.test_families)
     if both and not config.allow_overlap:
         raise ConfigError(

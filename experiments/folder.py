@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
@@ -24,6 +24,8 @@ class RunFolder:
 
     def __init__(self, path: Path):
         self.path = path
+        # File of JSON lines -> its size when it was last written, its lines by measurement.
+        self._logged: dict[str, tuple[int, dict[tuple[Any, ...], dict[str, Any]]]] = {}
 
     @classmethod
     def refuse(cls, path: Path, *, overwrite: bool) -> None:
@@ -115,16 +117,47 @@ class RunFolder:
             raise ConfigError(f"{self.path / name} cannot be read: {error}") from None
 
     def log(self, lines: list[dict[str, Any]]) -> None:
-        """Adds lines to metrics.jsonl. A line takes the place of an earlier one of the same
-        measurement, which a run wrote that was cut short before its cell was finished."""
-        path = self.path / "metrics.jsonl"
-        old = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        merged = {}
-        for line in [*map(json.loads, old), *_finite(lines)]:
-            place = ("kind", "arm", "seed", "update", "split", "demos")
-            merged[tuple(line.get(field) for field in place)] = line
-        text = "".join(json.dumps(line) + "\n" for line in merged.values())
-        self.replace("metrics.jsonl", text)
+        """Adds lines to metrics.jsonl, as ``add``."""
+        self.add("metrics.jsonl", lines)
+
+    def add(self, name: str, lines: list[dict[str, Any]]) -> None:
+        """Adds lines to a file of JSON lines, at once. A line takes the place of an earlier one of
+        the same measurement, which a run wrote that was cut short before its cell was finished;
+        then, and where the file is not as this folder left it, it is written anew.
+
+        Raises:
+            ConfigError: the file is damaged.
+        """
+        path = self.path / name
+        size, known = self._logged.get(name, (-1, {}))
+        ours = path.exists() and path.stat().st_size == size
+        known = known if ours else {place(line): line for line in self.logged(name)}
+        new = {place(line): line for line in _finite(lines)}
+        if ours and not known.keys() & new.keys():
+            with path.open("a", encoding="utf-8") as file:
+                file.write(_text(new.values()))
+                file.flush()
+                os.fsync(file.fileno())
+        else:
+            self.replace(name, _text((known | new).values()))
+        known |= new
+        self._logged[name] = (path.stat().st_size, known)
+
+    def logged(self, name: str = "metrics.jsonl") -> list[dict[str, Any]]:
+        """The lines of a file of JSON lines; a last one that a crash cut off is left out.
+
+        Raises:
+            ConfigError: the file is damaged.
+        """
+        path, found = self.path / name, []
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        for number, line in enumerate(lines, 1):
+            try:
+                found.append(dict(json.loads(line)))
+            except (ValueError, TypeError) as error:
+                if number < len(lines):
+                    raise ConfigError(f"{path}:{number} cannot be read: {error}") from None
+        return found
 
     def cell(self, arm: str, seed: int) -> str:
         """The name of a cell: one arm and seed."""
@@ -198,6 +231,15 @@ def _commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return head.stdout.strip()
+
+
+def place(line: dict[str, Any]) -> tuple[Any, ...]:
+    """Which measurement a line of metrics.jsonl holds."""
+    return tuple(line.get(field) for field in ("kind", "arm", "seed", "update", "split", "demos"))
+
+
+def _text(lines: Iterable[dict[str, Any]]) -> str:
+    return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 def _finite(value: Any) -> Any:

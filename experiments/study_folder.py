@@ -103,20 +103,16 @@ class StudyFolder(RunFolder):
         return self.path / "checkpoints" / self.trained(arm, seed)
 
     def log(self, lines: list[dict[str, Any]]) -> None:
-        """Writes the lines of each training to a file of its own."""
+        """Adds the lines of each training to a file of its own, as ``add``."""
         own: dict[tuple[str, int], list[dict[str, Any]]] = {}
         for line in lines:
             own.setdefault((line["arm"], line["seed"]), []).append(line)
         for cell, part in own.items():
-            text = "".join(json.dumps(line) + "\n" for line in part)
-            self.replace(f"metrics/{self.trained(*cell)}.jsonl", text)
+            self.add(f"metrics/{self.trained(*cell)}.jsonl", part)
 
     def lines(self, arm: str, seed: int) -> list[dict[str, Any]]:
         """The lines of a cell's training; none where there is no file."""
-        path = self.path / "metrics" / f"{self.trained(arm, seed)}.jsonl"
-        if not path.is_file():
-            return []
-        return [json.loads(x) for x in path.read_text(encoding="utf-8").splitlines()]
+        return self.logged(f"metrics/{self.trained(arm, seed)}.jsonl")
 
     def keep(self, arm: str, seed: int, rows: list[dict[str, Any]]) -> None:
         """Writes the rows of a cell, with what it depends on and the machine it ran on."""

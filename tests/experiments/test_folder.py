@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import pytest
 
 from experiments import folder as folder_lib
+from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 from experiments.folder import RunFolder, environment
+from experiments.study_folder import StudyFolder
 
 CONFIG = '{"command": "compare"}'
 
@@ -96,6 +98,55 @@ def test_a_cell_that_is_trained_again_is_logged_once(folder):
         graded, graded | {"demos": 2}, graded | {"seed": 1},
     ]  # fmt: skip
     assert names(folder) == ["metrics.jsonl"]
+
+
+def test_lines_are_added_to_the_end(folder, monkeypatch):
+    """What is there is not written again while nothing is measured twice."""
+    folder.log([line("bursty", 2)])
+    monkeypatch.setattr(folder, "replace", None)
+    folder.log([line("bursty", 4)])
+    folder.log([])
+    assert folder.logged() == [line("bursty", 2), line("bursty", 4)]
+
+
+def test_another_session_goes_on_with_the_lines(folder):
+    folder.log([line("bursty", 2), line("bursty", 4)])
+    other = RunFolder(folder.path)
+    other.log([line("bursty", 4, loss=1.0), line("bursty", 6)])
+    folder.log([line("bursty", 8)])  # what the other wrote is not lost
+    assert folder.logged() == [
+        line("bursty", 2), line("bursty", 4, loss=1.0), line("bursty", 6), line("bursty", 8)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("rest", ['{"kind": "tr', '{"kind": "train"', "nul", "3"])
+def test_a_line_that_a_crash_cut_off_is_left_out(folder, rest):
+    folder.log([line("bursty", 2)])
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        file.write(rest)
+    assert RunFolder(folder.path).logged() == [line("bursty", 2)]
+    RunFolder(folder.path).log([line("bursty", 4)])
+    folder.log([line("bursty", 6)])
+    text = (folder.path / "metrics.jsonl").read_text()
+    assert [json.loads(x)["update"] for x in text.splitlines()] == [2, 4, 6]
+
+
+def test_lines_of_studies_lie_by_training(tmp_path):
+    config = CompareConfig()
+    folder = StudyFolder(tmp_path, config)
+    for update in (2, 4):  # as training goes
+        folder.log([line("bursty", update), line("isolated-chunks", update)])
+    folder.log([line("bursty", 4, loss=1.0)])
+    assert folder.lines("bursty", 0) == [line("bursty", 2), line("bursty", 4, loss=1.0)]
+    other = StudyFolder(tmp_path, config)
+    assert other.lines("isolated-chunks", 0) == [line("isolated-chunks", x) for x in (2, 4)]
+    assert len(list(tmp_path.glob("metrics/*.jsonl"))) == 2
+
+
+def test_damaged_lines_are_named(folder):
+    (folder.path / "metrics.jsonl").write_text('{"kind"\n{}\n')
+    with pytest.raises(ConfigError, match=r"metrics\.jsonl:1 cannot be read"):
+        folder.logged()
 
 
 def test_cells_have_names_of_their_own(folder):

@@ -8,7 +8,10 @@ import pytest
 
 from experiments.config import CompareConfig
 
-HEAVY = ("jax", "flax", "optax", "orbax", "gymnasium", "matplotlib", "plotly", "ray", "optuna")
+HEAVY = (
+    *("jax", "flax", "optax", "orbax", "gymnasium", "matplotlib", "plotly", "ray", "optuna"),
+    *("wandb", "trackio", "tensorboard"),
+)
 ASK = f"""
 import sys
 from experiments.cli import main
@@ -36,7 +39,8 @@ def heavy(tmp_path, environment):
 
 
 @pytest.mark.parametrize(
-    "command", ["compare", "resume", "evaluate", "report", "envs", "roofline", "bench", "sweep"]
+    "command",
+    ["compare", "resume", "evaluate", "report", "envs", "roofline", "bench", "sweep", "runs"],
 )
 def test_help_is_light(heavy, command):
     code, out, found = heavy(f"{command} --help")
@@ -57,6 +61,7 @@ def test_usage_is_light_and_names_every_command(heavy, words):
         "roofline",
         "bench",
         "sweep SPEC",
+        "runs",
     ):
         assert f"\n  {command} " in out
 
@@ -70,6 +75,9 @@ def test_usage_is_light_and_names_every_command(heavy, words):
         "compare --seed x",
         "compare --chunk 3",
         "compare --out .",
+        "compare --log wandbb",
+        "compare --log trackio wandb tensorboard nothing",
+        "runs nowhere",
         "resume nowhere",
         "evaluate nowhere",
         "report nowhere",
