@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import cli, cli_sweep, config, sweep_cluster, sweep_file
+from experiments import cli, cli_sweep, config, presets, sweep_cluster, sweep_file
 from experiments.errors import ConfigError
 from experiments.objective import Objective
 from experiments.sweep_spec import Asha, Range, flags, words
@@ -249,8 +249,8 @@ def test_the_plan_names_every_trial_and_starts_nothing(tmp_path, monkeypatch, ca
 )
 @pytest.mark.parametrize("preset", ["smoke", "ladder"])
 def test_flags_make_the_config_again(preset, changes):
-    wanted = dataclasses.replace(config.preset(preset), **changes)
-    found = cli._parse(config.CompareConfig, "compare", flags(wanted), config.preset(preset))
+    wanted = dataclasses.replace(presets.preset(preset), **changes)
+    found = cli._parse(config.CompareConfig, "compare", flags(wanted), presets.preset(preset))
     assert found == wanted
 
 
