@@ -80,6 +80,23 @@ def tokens_of(steps: Steps) -> Tokens:
     )
 
 
+def halves(tokens: Tokens) -> tuple[Tokens, Tokens]:
+    """A token in two: what came of the step before, and what is seen now. Empty fields are as
+    where there is nothing."""
+    nothing = 0 if tokens.successor.dtype == jnp.uint8 else -1
+    none = jnp.zeros_like(tokens.start)
+    outcome = tokens.replace(
+        observation=jnp.full_like(tokens.observation, nothing), start=none, cut=none
+    )
+    sight = tokens.replace(
+        action=jnp.full_like(tokens.action, -1),
+        reward=jnp.zeros_like(tokens.reward),
+        terminated=none,
+        successor=jnp.full_like(tokens.successor, nothing),
+    )
+    return outcome, sight
+
+
 def features(tokens: Tokens, num_symbols: int, num_actions: int) -> jax.Array:
     """float32[..., W], W = ``width(F, V, A)``: a token of symbols as indicators side by side.
 

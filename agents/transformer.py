@@ -36,6 +36,10 @@ class ModelConfig:
         dtype: activations and matrix products, ``float32`` or ``bfloat16``; parameters stay
             float32.
         remat: recompute blocks in the backward pass instead of storing them.
+        tokens: "step", one position a step; or "interleaved", two: what came of the step before,
+            then what is seen now (the form of Raparthy et al., arXiv 2312.03801, with the two
+            outcomes, action and reward, in one position). Both have the same parameters.
+        rewards: whether tokens tell the rewards.
     """
 
     width: int = 64
@@ -43,6 +47,13 @@ class ModelConfig:
     heads: int = 2
     dtype: str = "float32"
     remat: bool = False
+    tokens: str = "step"
+    rewards: bool = True
+
+    @property
+    def stride(self) -> int:
+        """Positions of a step."""
+        return 2 if self.tokens == "interleaved" else 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,31 +197,52 @@ class Transformer(nnx.Module):
         told = self.embed(tokens_lib.outcomes(tokens, face.actions))
         return told + self.see(jnp.concatenate(seen, axis=-1))
 
+    def _positions(self, tokens: Tokens) -> list[jax.Array]:
+        """What stands at each position of a step, float[..., d] each; actions are said at the
+        last."""
+        if not self.config.rewards:
+            tokens = tokens.replace(reward=jnp.zeros_like(tokens.reward))
+        if self.config.stride == 1:
+            return [self._embed(tokens)]
+        return [self._embed(part) for part in tokens_lib.halves(tokens)]
+
+    def _sequence(self, tokens: Tokens) -> jax.Array:
+        """float[B, T * stride, d] of Tokens[B, T]."""
+        parts = self._positions(tokens)
+        if len(parts) == 1:
+            return parts[0]
+        x = jnp.stack(parts, axis=2)
+        return x.reshape(x.shape[0], -1, x.shape[-1])
+
     def _logits(self, x: jax.Array) -> jax.Array:
         return self.head(self.norm(x)).astype(jnp.float32)
 
     def __call__(self, tokens: Tokens) -> jax.Array:
         """Logits float32[B, T, A] of contexts Tokens[B, T]."""
-        x = self._embed(tokens)
+        x = self._sequence(tokens)
         for block in self.blocks:
             call = nnx.remat(Block.__call__) if self.config.remat else Block.__call__
             x, _ = call(block, x)
-        return self._logits(x)
+        stride = self.config.stride
+        return self._logits(x if stride == 1 else x[:, stride - 1 :: stride])
 
     def attention(self, tokens: Tokens) -> jax.Array:
         """float32[layer, B, H, T, T]: of contexts Tokens[B, T], how much each position (axis -2)
-        looks at each one (axis -1) in the full forward pass. For probes and the viewer."""
-        x = self._embed(tokens)
+        looks at each one (axis -1) in the full forward pass; of a step of two positions the last
+        looks, and what it looks at is added up. For probes and the viewer."""
+        x = self._sequence(tokens)
         found = []
         for block in self.blocks:
             query, key, _ = block.heads_of(x, np.arange(x.shape[1]))
             found.append(weights(jnp.swapaxes(query, 1, 2), jnp.swapaxes(key, 1, 2)))
             x, _ = block(x)
-        return jnp.stack(found)
+        every, stride = jnp.stack(found), self.config.stride
+        looking = every[..., stride - 1 :: stride, :]
+        return looking.reshape(*looking.shape[:-1], -1, stride).sum(-1)
 
     def prefill(self, tokens: Tokens) -> Cache:
-        """The cache float[B, H, T, D] of contexts Tokens[B, T]: read-only from here on."""
-        x = self._embed(tokens)
+        """The cache float[B, H, T * stride, D] of contexts Tokens[B, T]: read-only from here on."""
+        x = self._sequence(tokens)
         pairs = []
         for block in self.blocks:
             x, pair = block(x)
@@ -224,28 +256,32 @@ class Transformer(nnx.Module):
 
         Args:
             tokens: Tokens[C, N].
-            prefix: cache of the contexts, float[C, H, P, D].
-            lengths: int32[C, N], valid positions of the prefix in each row.
-            own: the rows' growing cache, float[C, N, H, T, D].
-            time: int32[], where to write in it: one index for all rows.
+            prefix: cache of the contexts, float[C, H, P * stride, D].
+            lengths: int32[C, N], valid steps of the prefix in each row.
+            own: the rows' growing cache, float[C, N, H, T * stride, D].
+            time: int32[], the step to write in it: one index for all rows.
 
         Returns:
             Logits float32[C, N, A] and the cache with this token in it.
         """
-        x = self._embed(tokens)
-        keys, values = [], []
-        for i, block in enumerate(self.blocks):
-            query, key, value = block.heads_of(x, lengths + time)
-            keys.append(jax.lax.dynamic_update_index_in_dim(own.keys[i], key, time, 3))
-            values.append(jax.lax.dynamic_update_index_in_dim(own.values[i], value, time, 3))
-            pair = (prefix.keys[i], prefix.values[i])
-            attended = attend_cached(query, pair, lengths, (keys[-1], values[-1]), time)
-            x = block.finish(x, attended)
+        stride, keys, values = self.config.stride, list(own.keys), list(own.values)
+        x = None
+        for offset, x in enumerate(self._positions(tokens)):
+            place, before = time * stride + offset, lengths * stride
+            for i, block in enumerate(self.blocks):
+                query, key, value = block.heads_of(x, before + place)
+                keys[i] = jax.lax.dynamic_update_index_in_dim(keys[i], key, place, 3)
+                values[i] = jax.lax.dynamic_update_index_in_dim(values[i], value, place, 3)
+                pair = (prefix.keys[i], prefix.values[i])
+                attended = attend_cached(query, pair, before, (keys[i], values[i]), place)
+                x = block.finish(x, attended)
+        assert x is not None
         return self._logits(x), Cache(tuple(keys), tuple(values))
 
     def empty(self, contexts: int, rows: int, length: int) -> Cache:
-        """A growing cache float[C, N, H, T, D] of zeros."""
+        """A growing cache float[C, N, H, T * stride, D] of zeros, for ``length`` T steps."""
         config = self.config
+        length *= config.stride
         shape = (contexts, rows, config.heads, length, config.width // config.heads)
         zeros = tuple(jnp.zeros(shape, config.dtype) for _ in range(config.layers))
         return Cache(zeros, zeros)

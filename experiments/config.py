@@ -90,6 +90,10 @@ class CompareConfig(Processes):
     """Activations: float32 or bfloat16."""
     remat: bool = False
     """Recompute blocks in the backward pass to save memory."""
+    tokens: str = "step"
+    """Positions of the transformer: step, one each; or interleaved, outcome and sight apart."""
+    rewards: bool = True
+    """Tell rewards in the tokens."""
     learning_rate: float = 1e-2
     """Peak of the schedule: linear warm-up, then a cosine down to a tenth."""
     warmup: int = 50
@@ -266,6 +270,8 @@ def _check_numbers(config: CompareConfig) -> None:
             f"width {config.width} over {config.heads} heads: the depth of a head must be an even "
             "whole number; change width or heads"
         )
+    if config.tokens not in ("step", "interleaved"):
+        raise ConfigError(f"tokens {config.tokens!r}: use step or interleaved")
     if config.dtype not in ("float32", "bfloat16"):
         raise ConfigError(f"dtype {config.dtype!r}: use float32 or bfloat16")
 

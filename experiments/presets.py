@@ -84,7 +84,7 @@ CPU_LIMIT = 1e17  # floating-point operations; days on a CPU
 def operations(config: CompareConfig) -> float:
     """Floating-point operations of all training runs: 6 for each parameter of the blocks and
     token, and 12 * width for each pair of positions that attention multiplies in a layer."""
-    length = config.slots * config.horizon
+    length = config.slots * config.horizon * (2 if config.tokens == "interleaved" else 1)
     tokens = config.contexts * length * config.updates * len(config.arms) * config.seeds
     blocks = 12 * config.width**2 * config.layers
     return tokens * (6.0 * blocks + 6.0 * config.width * config.layers * length)

@@ -49,9 +49,10 @@ class ModelActor(struct.PyTreeNode):
         return model.prefill(contexts.tokens), lengths, own
 
     def grow(self, memory: Any, steps: int) -> Any:
-        """Pads the own caches by ``steps`` positions."""
+        """Pads the own caches by the positions of ``steps`` steps."""
         prefix, lengths, own = memory
-        widths = ((0, 0), (0, 0), (0, 0), (0, steps), (0, 0))
+        stride = nnx.merge(self.graph, self.parameters).config.stride
+        widths = ((0, 0), (0, 0), (0, 0), (0, steps * stride), (0, 0))
         return prefix, lengths, jax.tree.map(lambda x: jnp.pad(x, widths), own)
 
     def logits(self, memory: Any, tokens: Tokens, time: jax.Array) -> tuple[jax.Array, Any]:

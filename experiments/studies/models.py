@@ -54,6 +54,40 @@ SIZE = Study(
     "Raparthy et al.: a rise, then a plateau; zero-shot flat.",
 )
 
+FORMS = {
+    "step": {},
+    "step, no rewards": {"rewards": False},
+    "interleaved": {"tokens": "interleaved"},
+}
+
+
+def _tokens(base: CompareConfig) -> list[Point]:
+    return [Point({"tokens": name}, vary(base, **own), "bursty") for name, own in FORMS.items()]
+
+
+def _tokens_claims(found: Found) -> list[Verdict]:
+    made = []
+    for split in ("unseen-level", "unseen-family"):
+        usual, blind, apart = (found.scores(split, tokens=name) for name in FORMS)
+        made += [
+            claim("S10", f"rewards in the tokens are not needed: without them the one-shot score "
+                  f"is lower by less than 0.05 ({split})", difference(usual, blind),
+                  (-math.inf, 0.05), "reward tokens are not needed"),
+            claim("", f"one token a step is as good as two: it is lower by less than 0.05 at the "
+                  f"same updates ({split})", difference(apart, usual), (-math.inf, 0.05)),
+        ]  # fmt: skip
+    return made
+
+
+TOKENS = Study(
+    "tokens",
+    "Must tokens tell rewards, and does the form of the tokens matter?",
+    ("tokens",),
+    _tokens,
+    _tokens_claims,
+    "Raparthy et al.: state, action and reward are tokens of their own; rewards can be left out.",
+)
+
 LONGER = 8  # times as many updates
 FEW = 256  # training levels of a family: weights can come to know them
 
@@ -96,4 +130,4 @@ TRANSIENCE = Study(
     "Singh et al. (2023): it is transient; L2 regularisation keeps it.",
 )
 
-STUDIES = (SIZE, TRANSIENCE)
+STUDIES = (SIZE, TOKENS, TRANSIENCE)

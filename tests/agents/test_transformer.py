@@ -127,7 +127,7 @@ def through_cache(model, contexts, episodes, lengths, *, first: int, shift: int 
         return nnx.merge(graph, parameters).decode(tokens, prefix, lengths + shift, own, time)
 
     prefix, own = prefill(contexts)
-    more = ((0, 0),) * 3 + ((0, times - first), (0, 0))
+    more = ((0, 0),) * 3 + ((0, (times - first) * graph_stride(model)), (0, 0))
     found = []
     for time in range(times):
         if time == first:
@@ -136,6 +136,11 @@ def through_cache(model, contexts, episodes, lengths, *, first: int, shift: int 
         logits, own = decode(prefix, own, tokens, jnp.int32(time))
         found.append(np.asarray(logits))
     return np.stack(found, axis=2)
+
+
+def graph_stride(model) -> int:
+    """Positions of a step in a model's cache."""
+    return nnx.merge(*model).config.stride
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +192,63 @@ def test_padding_never_changes_valid_logits(model, some_tokens):
         one, two = forward(model, tokens), forward(model, changed)
         np.testing.assert_array_equal(one[:, :valid], two[:, :valid])
         assert (one[:, valid:] != two[:, valid:]).any()
+
+
+@pytest.fixture(scope="module")
+def interleaved(face):
+    """(graph, parameters) of a model that reads two positions a step."""
+    return define(dataclasses.replace(SMALL, tokens="interleaved"), face, jax.random.key(0))
+
+
+def test_interleaved_tokens_have_the_same_parameters_and_other_logits(
+    model, interleaved, some_tokens
+):
+    for one, two in zip(*(jax.tree.leaves(m[1]) for m in (model, interleaved)), strict=True):
+        np.testing.assert_array_equal(one, two)
+    tokens = some_tokens(2, 3, 12)
+    one, two = forward(model, tokens), forward(interleaved, tokens)
+    assert one.shape == two.shape and np.abs(one - two).max() > 1e-2
+    decoder = nnx.merge(*interleaved)
+    seen = decoder.attention(tokens)
+    assert seen.shape == (SMALL.layers, 3, SMALL.heads, 12, 12)
+    np.testing.assert_allclose(seen.sum(-1), 1, atol=1e-5)
+    assert not np.triu(seen, 1).any()
+
+
+def test_interleaved_the_cache_gives_the_logits_of_the_full_forward_pass(interleaved, rows):
+    found = through_cache(interleaved, *rows, first=32)
+    np.testing.assert_allclose(found, full_forward(interleaved, *rows), atol=1e-4)
+    contexts, episodes, lengths = rows
+    wrong = through_cache(interleaved, contexts, episodes, lengths, first=40, shift=1)
+    assert np.abs(wrong - found).max() > 1e-2
+
+
+def test_interleaved_logits_depend_on_nothing_after_them(interleaved, some_tokens):
+    tokens, other = some_tokens(3, 2, 12), some_tokens(4, 2, 12)
+    for valid in (1, 5, 11):
+        changed = jax.tree.map(
+            lambda x, y, valid=valid: jnp.concatenate([x[:, :valid], y[:, valid:]], 1),
+            tokens,
+            other,
+        )
+        one, two = forward(interleaved, tokens), forward(interleaved, changed)
+        np.testing.assert_array_equal(one[:, :valid], two[:, :valid])
+        assert (one[:, valid:] != two[:, valid:]).any()
+
+
+@pytest.mark.parametrize("form", ["step", "interleaved"])
+def test_rewards_can_be_left_out(face, some_tokens, form):
+    blind, told = (
+        define(dataclasses.replace(SMALL, tokens=form, rewards=x), face, jax.random.key(0))
+        for x in (False, True)
+    )
+    tokens = some_tokens(2, 3, 12)
+    richer = tokens.replace(reward=tokens.reward + 1)
+    np.testing.assert_array_equal(forward(blind, tokens), forward(blind, richer))
+    assert (forward(told, tokens) != forward(told, richer)).any()
+    # All else is told: the ends of episodes, and what was seen.
+    ended = tokens.replace(terminated=~tokens.terminated)
+    assert (forward(blind, tokens) != forward(blind, ended)).any()
 
 
 def test_rows_of_a_batch_do_not_meet(model, some_tokens):
