@@ -6,19 +6,25 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+MOST = 5  # neighbours at most
+
 
 class Reader(struct.PyTreeNode):
-    """Looks an observation up among the demonstrated ones.
+    """Looks an observation up among the demonstrated ones. All settings are numbers, so that one
+    program serves all readers.
 
     Attributes:
         nearest: False is the hash map (Raparthy et al., arXiv 2312.03801): an observation that is
-            in the context gets the action last taken there, any other a uniform random action.
-            True is the one-nearest-neighbour reader: the demonstrated observation that differs in
-            the fewest symbols, the latest of those, gives the action; only an empty context
-            leaves it to chance.
+            in the context gets the action last taken there. True reads what is nearest: the
+            demonstrated observations that differ in the fewest symbols, the latest first.
+        neighbours: how many of them vote, 1 to ``MOST``; a draw goes to the nearer one.
+        fall_back: what a hash map does on a miss: True takes the nearest, False plays a uniform
+            random action, as all do that read an empty context.
     """
 
     nearest: bool | jax.Array = False
+    neighbours: int | jax.Array = 1
+    fall_back: bool | jax.Array = False
 
     def logits(
         self,
@@ -37,12 +43,29 @@ class Reader(struct.PyTreeNode):
             valid: bool[P], which of them may be read.
             num_actions: A.
         """
-        equal = (seen == observation).reshape(seen.shape[0], -1).sum(-1)
-        usable = valid & (jnp.asarray(self.nearest) | (equal == observation.size))
-        rank = equal * seen.shape[0] + jnp.arange(seen.shape[0])
-        best = jnp.argmax(jnp.where(usable, rank, -1))
-        other = jnp.arange(num_actions) != action[best]
+        equal = alike(observation, seen)
+        exact = valid & (equal == observation.size)
+        loose = jnp.asarray(self.nearest) | (jnp.asarray(self.fall_back) & ~exact.any())
+        usable = valid & (loose | exact)
+        rank = jnp.where(usable, equal * seen.shape[0] + jnp.arange(seen.shape[0]), -1)
+        near, place = jax.lax.top_k(rank, min(MOST, seen.shape[0]))
+        order = jnp.arange(near.shape[0])
+        votes = (near >= 0) & (order < self.neighbours)
+        # One vote each, and a little more the nearer: less than a vote in all.
+        weight = jnp.where(votes, 1.0 + (MOST - order) / 100, 0.0)
+        best = jnp.argmax(weight @ jax.nn.one_hot(action[place], num_actions))
+        other = jnp.arange(num_actions) != best
         return jnp.where(other & usable.any(), -1e9, 0.0)
 
 
-READERS = {"hash-map": Reader(nearest=False), "nearest-neighbour": Reader(nearest=True)}
+def alike(observation: jax.Array, seen: jax.Array) -> jax.Array:
+    """int32[P]: how many symbols of the observations int32[P, F] equal those of int32[F]."""
+    return (seen == observation).reshape(seen.shape[0], -1).sum(-1)
+
+
+READERS = {
+    "hash-map": Reader(),
+    "nearest-neighbour": Reader(nearest=True),
+    "5-nearest-neighbours": Reader(nearest=True, neighbours=5),
+    "hash-map-else-nearest": Reader(fall_back=True),
+}

@@ -35,6 +35,7 @@ from icl.arms import Arm
 from icl.demonstrations import show
 from icl.evaluate import EvaluateConfig, evaluate
 from icl.parallel import Layout
+from icl.regent import RegentActor
 from icl.train import Numbers, Program, Run, TrainConfig, TrainState
 from icl.train import initial as start
 
@@ -113,9 +114,12 @@ class Comparison:
         """The trees of a wave, stacked over the devices."""
         return parallel.stack(trees, self.layout)
 
-    def model(self, parameters: Any) -> ModelActor:
-        """The trained transformer as an actor."""
-        return ModelActor(parameters, self.program.graph)
+    def model(self, parameters: Any) -> Actor:
+        """The trained transformer as an actor, with retrieval around it where asked."""
+        model = ModelActor(parameters, self.program.graph)
+        if not self.config.regent:
+            return model
+        return RegentActor(model, self.config.regent, self.suite.interface.actions)
 
     @functools.cached_property
     def _trainer(self) -> Any:

@@ -17,6 +17,9 @@ from experiments.trackers import TRACKERS
 from icl import arms as arms_lib
 from icl.conditions import DEMONSTRATIONS
 
+READS = ("hash-map", "nearest-neighbour", "5-nearest-neighbours", "hash-map-else-nearest")
+"""The readers of agents/retrieval.py, which needs JAX."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CompareConfig(Processes):
@@ -103,6 +106,9 @@ class CompareConfig(Processes):
 
     test_stickiness: float = -1.0
     """Stickiness of the test levels, references included; -1 takes that of training."""
+    regent: float = 0.0
+    """Test models with retrieve-and-play in REGENT's manner around them: its lambda, 10 in the
+    paper; 0 is the model alone."""
     demonstrations: tuple[str, ...] = ("whole", "as-trained")
     """What tests show: whole, as-trained, foreign, swapped, suboptimal, truncated, corrupted,
     relabelled, reordered (icl/conditions.py says what each is)."""
@@ -242,7 +248,7 @@ def _check_numbers(config: CompareConfig) -> None:
         "seed": 0, "seeds": 1, "updates": 1, "report_every": 1, "curve": 0, "horizon": 1,
         "chunk": 1, "slots": 1, "contexts": 1, "pool": 1, "symbols": 0, "train_levels": 1,
         "zipf": 0, "width": 1, "layers": 1, "heads": 1, "warmup": 0, "weight_decay": 0,
-        "demos": 0, "levels": 1, "episodes": 1, "devices": 0, "runs_per_device": 0,
+        "demos": 0, "levels": 1, "regent": 0, "episodes": 1, "devices": 0, "runs_per_device": 0,
         "expert_updates": 1, "data": 1, "model": 1, "accumulate": 1,
     }  # fmt: skip
     for field, low in least.items():
@@ -295,7 +301,7 @@ def _check_names(config: CompareConfig) -> None:
             raise ConfigError(f"{field} is empty; give at least one")
     check_families(config.families + config.test_families)
     known("kind of demonstrations", config.demonstrations, tuple(DEMONSTRATIONS))
-    known("reader", config.readers, ("hash-map", "nearest-neighbour"))
+    known("reader", config.readers, READS)
     known("tracker", config.log, tuple(TRACKERS))
     both = set(config.families) & set(config.test_families)
     if both and not config.allow_overlap:

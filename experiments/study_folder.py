@@ -30,7 +30,7 @@ ELSEWHERE = (
     "process", "remat", "log",
 )  # fmt: skip
 """Fields that say which cells there are, or how and where they are computed, not what a cell is."""
-TESTED = ("test_stickiness", "demonstrations", "demos", "levels", "episodes")
+TESTED = ("test_stickiness", "regent", "demonstrations", "demos", "levels", "episodes")
 """Fields that only a test depends on."""
 
 
