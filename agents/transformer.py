@@ -40,6 +40,7 @@ class ModelConfig:
             then what is seen now (the form of Raparthy et al., arXiv 2312.03801, with the two
             outcomes, action and reward, in one position). Both have the same parameters.
         rewards: whether tokens tell the rewards.
+        kind: "transformer", or "recurrent" (agents/recurrent.py).
     """
 
     width: int = 64
@@ -49,6 +50,7 @@ class ModelConfig:
     remat: bool = False
     tokens: str = "step"
     rewards: bool = True
+    kind: str = "transformer"
 
     @property
     def stride(self) -> int:
@@ -94,7 +96,8 @@ def rotate(x: jax.Array, position: jax.Array | np.ndarray) -> jax.Array:
     return (pair * cos + pair[..., ::-1, :] * (sign * sin)).reshape(x.shape)
 
 
-def _linear(inputs: int, outputs: int, scale: float, rngs: nnx.Rngs, dtype: Any) -> nnx.Linear:
+def linear(inputs: int, outputs: int, scale: float, rngs: nnx.Rngs, dtype: Any) -> nnx.Linear:
+    """A matrix without bias, its entries normal with standard deviation scale / sqrt(inputs)."""
     init = nnx.initializers.normal(scale / np.sqrt(inputs))
     return nnx.Linear(inputs, outputs, use_bias=False, kernel_init=init, dtype=dtype, rngs=rngs)
 
@@ -110,14 +113,14 @@ class Block(nnx.Module):
         self.norm_mlp = RMSNorm(width, dtype)
         # Three products: cutting one wide product into heads costs more on CPU than it saves.
         self.query, self.key, self.value = (
-            _linear(width, width, 1.0, rngs, dtype) for _ in range(3)
+            linear(width, width, 1.0, rngs, dtype) for _ in range(3)
         )
         self.norm_query = RMSNorm(depth, dtype, gain=depth**0.25)
         self.norm_key = RMSNorm(depth, dtype, gain=depth**0.25)
         out = 1.0 / np.sqrt(2 * config.layers)
-        self.project = _linear(width, width, out, rngs, dtype)
-        self.expand = _linear(width, 4 * width, 1.0, rngs, dtype)
-        self.contract = _linear(4 * width, width, out, rngs, dtype)
+        self.project = linear(width, width, out, rngs, dtype)
+        self.expand = linear(width, 4 * width, 1.0, rngs, dtype)
+        self.contract = linear(4 * width, width, out, rngs, dtype)
 
     def heads_of(self, x: jax.Array, position: jax.Array | np.ndarray) -> tuple[jax.Array, ...]:
         """Query, key (normalised and rotated) and value float[..., H, D] of x float[..., d];
@@ -150,7 +153,7 @@ class Eye(nnx.Module):
     CHANNELS = 32
 
     def __init__(self, rngs: nnx.Rngs, dtype: Any):
-        self.patch = _linear(3 * self.PATCH**2, self.CHANNELS, 2.0, rngs, dtype)
+        self.patch = linear(3 * self.PATCH**2, self.CHANNELS, 2.0, rngs, dtype)
 
     @classmethod
     def width(cls) -> int:
@@ -169,6 +172,8 @@ class Eye(nnx.Module):
 class Transformer(nnx.Module):
     """Tokens in, action logits out."""
 
+    BLOCK: Any = Block
+
     def __init__(self, config: ModelConfig, interface: Interface, rngs: nnx.Rngs):
         if config.width % config.heads or (config.width // config.heads) % 2:
             raise ValueError(
@@ -180,14 +185,14 @@ class Transformer(nnx.Module):
         dtype = jnp.dtype(config.dtype)
         if interface.pixels:
             self.eye = Eye(rngs, dtype)
-            self.see = _linear(2 * Eye.width(), config.width, 1.0, rngs, dtype)
+            self.see = linear(2 * Eye.width(), config.width, 1.0, rngs, dtype)
             features = tokens_lib.width(0, 0, interface.actions)
         else:
             features = tokens_lib.width(interface.fields, interface.symbols, interface.actions)
-        self.embed = _linear(features, config.width, np.sqrt(features), rngs, dtype)
-        self.blocks = nnx.List([Block(config, rngs) for _ in range(config.layers)])
+        self.embed = linear(features, config.width, np.sqrt(features), rngs, dtype)
+        self.blocks = nnx.List([self.BLOCK(config, rngs) for _ in range(config.layers)])
         self.norm = RMSNorm(config.width, dtype)
-        self.head = _linear(config.width, interface.actions, 1.0, rngs, dtype)
+        self.head = linear(config.width, interface.actions, 1.0, rngs, dtype)
 
     def _embed(self, tokens: Tokens) -> jax.Array:
         face = self.interface
@@ -221,7 +226,8 @@ class Transformer(nnx.Module):
         """Logits float32[B, T, A] of contexts Tokens[B, T]."""
         x = self._sequence(tokens)
         for block in self.blocks:
-            call = nnx.remat(Block.__call__) if self.config.remat else Block.__call__
+            whole = type(block).__call__
+            call = nnx.remat(whole) if self.config.remat else whole
             x, _ = call(block, x)
         stride = self.config.stride
         return self._logits(x if stride == 1 else x[:, stride - 1 :: stride])
@@ -286,16 +292,30 @@ class Transformer(nnx.Module):
         zeros = tuple(jnp.zeros(shape, config.dtype) for _ in range(config.layers))
         return Cache(zeros, zeros)
 
+    def grow(self, own: Cache, steps: int) -> Cache:
+        """The growing cache with room for ``steps`` more steps."""
+        widths = ((0, 0), (0, 0), (0, 0), (0, steps * self.config.stride), (0, 0))
+        return jax.tree.map(lambda x: jnp.pad(x, widths), own)
+
 
 def define(
     config: ModelConfig, interface: Interface, key: jax.Array
 ) -> tuple[nnx.GraphDef, Parameters]:
     """The model's definition (static, hashable) and freshly drawn parameters; ``nnx.merge`` of
     the two inside a compiled function is the model. The key is consumed."""
-    model = nnx.eval_shape(lambda: Transformer(config, interface, nnx.Rngs(0)))
+    kind = _kind(config)
+    model = nnx.eval_shape(lambda: kind(config, interface, nnx.Rngs(0)))
     return nnx.graphdef(model), _parameters(config, interface, key)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _parameters(config: ModelConfig, interface: Interface, key: jax.Array) -> Parameters:
-    return nnx.state(Transformer(config, interface, nnx.Rngs(key)))
+    return nnx.state(_kind(config)(config, interface, nnx.Rngs(key)))
+
+
+def _kind(config: ModelConfig) -> type[Transformer]:
+    if config.kind == "transformer":
+        return Transformer
+    from agents.recurrent import Recurrent  # it builds on this file
+
+    return Recurrent

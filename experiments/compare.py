@@ -89,7 +89,9 @@ class Comparison:
     def initial(self, seed: int) -> tuple[Program, TrainState]:
         """The program, and the state that a seed's training starts from."""
         c = self.config
-        model = ModelConfig(c.width, c.layers, c.heads, c.dtype, c.remat, c.tokens, c.rewards)
+        model = ModelConfig(
+            c.width, c.layers, c.heads, c.dtype, c.remat, c.tokens, c.rewards, c.kind
+        )
         shapes = TrainConfig(
             slots=c.slots,
             levels=c.contexts // len(c.families),

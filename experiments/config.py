@@ -93,6 +93,8 @@ class CompareConfig(Processes):
     """Activations: float32 or bfloat16."""
     remat: bool = False
     """Recompute blocks in the backward pass to save memory."""
+    kind: str = "transformer"
+    """The model: transformer, or recurrent (gated recurrent units in the place of attention)."""
     tokens: str = "step"
     """Positions of the transformer: step, one each; or interleaved, outcome and sight apart."""
     rewards: bool = True
@@ -276,6 +278,10 @@ def _check_numbers(config: CompareConfig) -> None:
             f"width {config.width} over {config.heads} heads: the depth of a head must be an even "
             "whole number; change width or heads"
         )
+    if config.kind not in ("transformer", "recurrent"):
+        raise ConfigError(f"kind {config.kind!r}: use transformer or recurrent")
+    if config.kind == "recurrent" and config.model > 1:
+        raise ConfigError("model: a recurrent model has no heads to split; use 1, or data")
     if config.tokens not in ("step", "interleaved"):
         raise ConfigError(f"tokens {config.tokens!r}: use step or interleaved")
     if config.dtype not in ("float32", "bfloat16"):

@@ -51,9 +51,7 @@ class ModelActor(struct.PyTreeNode):
     def grow(self, memory: Any, steps: int) -> Any:
         """Pads the own caches by the positions of ``steps`` steps."""
         prefix, lengths, own = memory
-        stride = nnx.merge(self.graph, self.parameters).config.stride
-        widths = ((0, 0), (0, 0), (0, 0), (0, steps * stride), (0, 0))
-        return prefix, lengths, jax.tree.map(lambda x: jnp.pad(x, widths), own)
+        return prefix, lengths, nnx.merge(self.graph, self.parameters).grow(own, steps)
 
     def logits(self, memory: Any, tokens: Tokens, time: jax.Array) -> tuple[jax.Array, Any]:
         """One cached step of the model."""

@@ -88,6 +88,40 @@ TOKENS = Study(
     "Raparthy et al.: state, action and reward are tokens of their own; rewards can be left out.",
 )
 
+KINDS = ("transformer", "recurrent")
+
+
+def _architecture(base: CompareConfig) -> list[Point]:
+    return [
+        Point({"kind": kind}, vary(base, kind=kind) if kind != base.kind else vary(base), "bursty")
+        for kind in KINDS
+    ]
+
+
+def _architecture_claims(found: Found) -> list[Verdict]:
+    made = []
+    for split in ("unseen-level", "unseen-family"):
+        one, other = (found.scores(split, kind=kind) for kind in KINDS)
+        none = found.scores(split, 0, kind="recurrent")
+        made += [
+            claim("", f"the transformer beats the recurrent model at one demonstration ({split})",
+                  difference(one, other), ABOVE),
+            claim("", f"the recurrent model learns nothing from one demonstration ({split}, within "
+                  "± 0.05)", difference(other, none), ALIKE,
+                  "Chan et al. (2022): recurrent networks stay at chance"),
+        ]  # fmt: skip
+    return made
+
+
+ARCHITECTURE = Study(
+    "architecture",
+    "Does it take attention?",
+    ("demos", "kind"),
+    _architecture,
+    _architecture_claims,
+    "Chan et al. (arXiv 2205.05055): LSTMs and RNNs do not learn in context what transformers do.",
+)
+
 LONGER = 8  # times as many updates
 FEW = 256  # training levels of a family: weights can come to know them
 
@@ -130,4 +164,4 @@ TRANSIENCE = Study(
     "Singh et al. (2023): it is transient; L2 regularisation keeps it.",
 )
 
-STUDIES = (SIZE, TOKENS, TRANSIENCE)
+STUDIES = (SIZE, TOKENS, ARCHITECTURE, TRANSIENCE)
