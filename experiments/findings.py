@@ -15,6 +15,7 @@ from typing import Any
 
 from experiments.studies import STUDIES
 from experiments.study_report import table
+from icl.statistics import interval
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BLOCK = re.compile(r"<!-- study: ([a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
@@ -41,6 +42,28 @@ def condense(results: Mapping[str, Any]) -> dict[str, Any]:
             }
             for line in part["lines"]
             if line["place"][family] == "all"
+        ],
+    }
+
+
+def condense_run(results: Mapping[str, Any]) -> dict[str, Any]:
+    """What docs/results/ keeps of a comparison's results.json: verdicts, and the mean scores on
+    whole demonstrations with sampled actions, families pooled."""
+    cells: dict[tuple[str, str, int], list[float]] = {}
+    for row in results["rows"]:
+        if (row["family"], row["demonstrations"], row["acting"]) == ("all", "whole", "sampled"):
+            cells.setdefault((row["arm"], row["split"], row["demos"]), []).append(row["score"])
+    return {
+        "command": f"levelburst compare --preset {results['config']['preset']}",
+        "environment": {
+            name: results["environment"][name]
+            for name in ("processor", "cores", "jax", "commit", "seconds")
+        },
+        "verdicts": results["verdicts"],
+        "fields": ["arm", "split", "demos"],
+        "cells": [
+            {"at": list(place), "score": [round(x, 4) for x in _ends(interval(scores))]}
+            for place, scores in cells.items()
         ],
     }
 
@@ -86,13 +109,22 @@ def main(arguments: list[str]) -> None:
 
     folder = DOCS / "results"
     folder.mkdir(exist_ok=True)
+
+    def keep(name: str, found: Mapping[str, Any]) -> None:
+        text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+        # A cell a line: differences can be read.
+        text = text.replace('{"at"', '\n{"at"').replace('{"ordering"', '\n{"ordering"')
+        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
     for root in map(Path, arguments):
+        if (root / "results.json").is_file():
+            results = json.loads((root / "results.json").read_text(encoding="utf-8"))
+            keep(results["config"]["preset"], condense_run(results))
         for name in STUDIES:
             path = root / name / "results.json"
             if path.is_file():
                 results = json.loads(path.read_text(encoding="utf-8"))
-                text = json.dumps(condense(results), indent=1, ensure_ascii=False)
-                (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+                keep(name, condense(results))
                 draw(results, folder / f"{name}.svg")
     page = DOCS / "findings.md"
     page.write_text(refresh(page.read_text(encoding="utf-8"), folder), encoding="utf-8")
