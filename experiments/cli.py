@@ -28,7 +28,7 @@ USAGE = """usage: levelburst COMMAND [OPTIONS]
                   --preset smoke | quick | ladder | paper, and any field as a flag (--help)
   resume RUN      go on with a comparison that was cut short, cell by cell
   evaluate RUN    test the checkpoints of a run again
-  report RUN      write report.html and figure.svg again
+  report RUN …    write report.html and figure.svg again; of several runs, one page about all
   study NAME      vary the main job along an axis, and say which of the literature's orderings
                   hold; without a name it lists them, `all` runs them all (--dry-run: the cost)
   sweep SPEC      run comparisons over a grid or a search of settings that a TOML file names, side
@@ -261,23 +261,9 @@ def _evaluate(arguments: list[str]) -> int:
 
 
 def _report(arguments: list[str]) -> int:
-    given = _parse(RunConfig, "report", _positional(arguments))
-    _, folder = _load(given.run)
-    if not (given.run / "results.json").is_file():
-        raise ConfigError(
-            f"{given.run / 'results.json'} is missing: the run is not finished; "
-            f"go on with: levelburst resume {given.run}"
-        )
-    try:
-        _conclude(folder.path, folder.read("results.json"))
-    except ConfigError:
-        raise
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigError(
-            f"{given.run / 'results.json'} cannot be drawn: {error}; "
-            f"levelburst resume {given.run} makes it again"
-        ) from None
-    return 0
+    from experiments import cli_report
+
+    return cli_report.run(arguments, _parse, _load, _conclude)
 
 
 def _envs(arguments: list[str]) -> int:

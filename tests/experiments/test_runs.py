@@ -305,3 +305,23 @@ def test_listing_is_quick_and_light(environment, tmp_path, smoke):
         assert done.returncode == 0, done.stderr
         used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         assert used < 2
+
+
+def test_several_runs_make_one_page(made, capsys, tmp_path):
+    first = made("first", {0: 0.1, 1: 0.2, 2: 0.3})
+    second = made("second", {0: 0.4, 1: 0.6, 2: 0.8}, width=128)
+    third = made("</script><script>alert(1)", {1: 0.9})
+    assert cli.run(["report", *map(str, (first, second, third)), "--out", "deep/page.html"]) == 0
+    assert "deep/page.html" in capsys.readouterr().out
+    page = (tmp_path / "deep" / "page.html").read_text()
+    found = paired([0.4, 0.6, 0.8], [0.1, 0.2, 0.3])
+    assert f"[{found.low:.3f}, {found.high:.3f}]".replace("-", "−") in page
+    assert "width" in page and ">128<" in page and f"{found.estimate:.3f}" in page
+    assert "<script>alert(1)" not in page
+    # What is no run is said, and nothing is written.
+    assert cli.run(["report", str(first), "nowhere", "--out", "other.html"]) == 2
+    assert "nowhere" in capsys.readouterr().err and not Path("other.html").exists()
+    assert cli.run(["report", str(first), str(second), "--out", "deep"]) == 2
+    assert "is a folder; name a file" in capsys.readouterr().err
+    assert cli.run(["report"]) == 2
+    assert "name the folder of a run" in capsys.readouterr().err

@@ -320,6 +320,8 @@ def test_a_study_goes_on_where_it_was_cut_short_and_shares_its_cells(levelburst,
     found = json.loads((out / "foreign-level" / "results.json").read_text())
     assert found["command_line"] == "levelburst study foreign-level --preset smoke --seeds 1"
     assert {row["demonstrations"] for row in found["rows"]} == {"whole", "foreign"}
+    (out / "foreign-level" / "report.html").unlink()
+    assert levelburst("report", out / "foreign-level").returncode == 0
     assert (out / "foreign-level" / "report.html").is_file()
     # A lost test is made again from the checkpoint, to the bit; nothing is trained.
     (model,) = [

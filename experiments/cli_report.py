@@ -1,0 +1,84 @@
+"""``levelburst report``: the page of a run or a study again, or one page about several runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from experiments.errors import ConfigError
+
+
+@dataclasses.dataclass(frozen=True)
+class ReportConfig:
+    """Writes the page of a run, or of a study, again; of several runs, one page that compares
+    them: the first is what the others are held against."""
+
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Folders of runs, or of one study (runs/study-quick/NAME)."""
+    out: Path = Path("comparison.html")
+    """Where the page about several runs goes."""
+
+
+def run(
+    arguments: list[str],
+    parse: Callable[..., Any],
+    load: Callable[[Path], tuple[Any, Any]],
+    conclude: Callable[[Path, dict[str, Any]], None],
+) -> int:
+    """Runs the command; returns the exit code."""
+    given: ReportConfig = parse(ReportConfig, "report", arguments)
+    paths = list(given.runs)
+    if not paths:
+        raise ConfigError("report: name the folder of a run, of a study, or of several runs")
+    if len(paths) > 1:
+        return _several(given)
+    (path,) = paths
+    if _is_study(path):
+        from experiments.study_report import write_study
+
+        return _written(path, lambda: print(f"report  {write_study(path)}"))
+    _, folder = load(path)
+    if not (path / "results.json").is_file():
+        raise ConfigError(
+            f"{path / 'results.json'} is missing: the run is not finished; "
+            f"go on with: levelburst resume {path}"
+        )
+    return _written(path, lambda: conclude(folder.path, folder.read("results.json")))
+
+
+def _several(given: ReportConfig) -> int:
+    from experiments.runs import locate
+    from experiments.runs_report import write_comparison
+
+    if given.out.is_dir():
+        raise ConfigError(f"--out {given.out} is a folder; name a file, as comparison.html")
+    given.out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    page = write_comparison([locate(path) for path in given.runs], given.out)
+    print(f"report  {page}")
+    return 0
+
+
+def _written(path: Path, write: Callable[[], None]) -> int:
+    try:
+        write()
+    except ConfigError:
+        raise
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"{path / 'results.json'} cannot be drawn: {error}; levelburst resume {path} (or the "
+            "study's command) makes it again"
+        ) from None
+    return 0
+
+
+def _is_study(path: Path) -> bool:
+    try:
+        stored = json.loads((path / "results.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(stored, dict) and stored.get("command") == "study"
