@@ -125,6 +125,22 @@ def _edges(length: int) -> list[tuple[int, int]]:
     return [(first, min(first + BLOCK, length)) for first in range(0, length, BLOCK)]
 
 
+def weights(query: jax.Array, key: jax.Array) -> jax.Array:
+    """What ``attend`` mixes values by, written plainly, for those who want to see it: it holds all
+    T × T weights at once, so training never calls it.
+
+    Args:
+        query: float[B, H, T, D], scaled as in ``attend``.
+        key: float[B, H, T, D].
+
+    Returns:
+        float32[B, H, T, T]: how much each query looks at each key; 0 for keys after it.
+    """
+    scores = jnp.einsum("bhqd,bhkd->bhqk", query, key).astype(jnp.float32)
+    seen = jnp.tril(jnp.ones(scores.shape[-2:], bool))
+    return jax.nn.softmax(jnp.where(seen, scores, MASKED), axis=-1)
+
+
 def attend_cached(
     query: jax.Array,
     prefix: tuple[jax.Array, jax.Array],

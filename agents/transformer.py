@@ -17,7 +17,7 @@ import numpy as np
 from flax import nnx, struct
 
 from agents import tokens as tokens_lib
-from agents.attention import attend, attend_cached
+from agents.attention import attend, attend_cached, weights
 from agents.norm import RMSNorm
 from agents.tokens import Tokens
 from envs.render import SIDE
@@ -196,6 +196,17 @@ class Transformer(nnx.Module):
             call = nnx.remat(Block.__call__) if self.config.remat else Block.__call__
             x, _ = call(block, x)
         return self._logits(x)
+
+    def attention(self, tokens: Tokens) -> jax.Array:
+        """float32[layer, B, H, T, T]: of contexts Tokens[B, T], how much each position (axis -2)
+        looks at each one (axis -1) in the full forward pass. For probes and the viewer."""
+        x = self._embed(tokens)
+        found = []
+        for block in self.blocks:
+            query, key, _ = block.heads_of(x, np.arange(x.shape[1]))
+            found.append(weights(jnp.swapaxes(query, 1, 2), jnp.swapaxes(key, 1, 2)))
+            x, _ = block(x)
+        return jnp.stack(found)
 
     def prefill(self, tokens: Tokens) -> Cache:
         """The cache float[B, H, T, D] of contexts Tokens[B, T]: read-only from here on."""

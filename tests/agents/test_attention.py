@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agents import attention
-from agents.attention import BLOCK, LANES, attend, attend_cached
+from agents.attention import BLOCK, LANES, attend, attend_cached, weights
 
 
 def naive(query, key, value, ahead: int = 0) -> np.ndarray:
@@ -40,6 +40,17 @@ def test_attention_that_looks_ahead_is_found():
     found = jax.jit(attend)(query, key, value)
     peeking = naive(query, key, value, ahead=1)
     assert (np.abs(found - peeking)[:, :, :-1].max(axis=(0, 1, 3)) > 1e-3).all()
+
+
+@pytest.mark.parametrize("length", [1, BLOCK + 3])
+def test_the_weights_are_those_that_attention_mixes_by(length):
+    query, key, value = triple(length)
+    found = jax.jit(weights)(query, key)
+    assert found.shape == (2, 2, length, length) and found.dtype == jnp.float32
+    np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
+    assert not np.triu(found, 1).any()
+    mixed = np.einsum("bhqk,bhkd->bhqd", found, value)
+    np.testing.assert_allclose(mixed, attend(query, key, value), atol=1e-5)
 
 
 def test_large_scores_stay_finite():

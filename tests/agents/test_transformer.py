@@ -67,6 +67,33 @@ def test_logits_depend_on_nothing_after_them(model, some_tokens, face):
         assert gradient[i, :, : t + 1].any(axis=(0, 2)).all()
 
 
+def test_attention_is_what_the_layers_mix_by(model, some_tokens):
+    """Of every layer: causal, sums to 1, and put in the place of attention gives its output."""
+    graph, parameters = model
+    tokens = some_tokens(2, 3, LENGTH)
+
+    @jax.jit
+    def layers(parameters, tokens):
+        """The attention, and of each layer its output and the one that the attention gives."""
+        decoder = nnx.merge(graph, parameters)
+        seen, x, pairs = decoder.attention(tokens), decoder._embed(tokens), []
+        for block, looks in zip(decoder.blocks, seen):
+            after, (_, value) = block(x)
+            pairs.append((after, block.finish(x, jnp.einsum("bhqk,bhkd->bqhd", looks, value))))
+            x = after
+        return seen, pairs
+
+    seen, pairs = layers(parameters, tokens)
+    assert seen.shape == (SMALL.layers, 3, SMALL.heads, LENGTH, LENGTH)
+    assert seen.dtype == jnp.float32
+    assert not np.triu(seen, 1).any()
+    np.testing.assert_allclose(seen.sum(-1), 1, atol=1e-5)
+    assert len(pairs) == SMALL.layers
+    for whole, mixed in pairs:
+        np.testing.assert_allclose(mixed, whole, atol=1e-4)
+    assert np.abs(seen[0] - seen[1]).max() > 0.01
+
+
 def bidirectional(query, key, value):
     weights = jax.nn.softmax(jnp.einsum("bhqd,bhkd->bhqk", query, key), axis=-1)
     return jnp.einsum("bhqk,bhkd->bhqd", weights, value)
