@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FILE = "replays.json"
 LEVELS = 2  # of each family and split, if there is room
 BUDGET = 3e6  # bytes, about
+HASTE = {"xla_backend_optimization_level": 0}  # it runs for milliseconds and compiles for seconds
 ATLAS = 32  # pixels along the edge of a tile
 
 
@@ -60,7 +61,8 @@ def write(job: Comparison) -> None:
         return
     shapes = EvaluateConfig(levels=config.levels, episodes=config.episodes, demos=config.demos)
     play = jax.jit(
-        lambda actor, keys, arm, families: replay(actor, shapes, keys, arm, families, count=levels)
+        lambda actor, keys, arm, families: replay(actor, shapes, keys, arm, families, count=levels),
+        compiler_options=HASTE if jax.default_backend() == "cpu" else None,
     )
     like = job._initial(seed)[1].parameters
     pictures, contexts, episodes = Table(), Table(), []
@@ -167,7 +169,7 @@ def _episode(one: Replay, k: int, pictures: Table, drawn: bool, env: Any) -> dic
     }
 
 
-def _thousandths(x: np.ndarray) -> np.ndarray:
+def _thousandths(x: Any) -> np.ndarray:
     return np.rint(1000 * x).astype(int)
 
 
@@ -176,12 +178,12 @@ def _words(numbers: Iterable[Any]) -> str:
     return " ".join(f"{float(x):g}" for x in np.asarray([*numbers], np.float64))
 
 
-def _symbols(observations: np.ndarray) -> list[str] | None:
+def _symbols(observations: Any) -> list[str] | None:
     """What a model reads at each step; None of pixels."""
     return None if observations.dtype == np.uint8 else [_words(x) for x in observations]
 
 
-def _text(picture: np.ndarray, drawn: bool) -> str:
+def _text(picture: Any, drawn: bool) -> str:
     """A picture as lines of characters, without the blank that it was filled up with."""
     if not drawn:
         return ""

@@ -18,7 +18,7 @@ from envs import tiles
 from envs.core import Env, Level, State, static
 from envs.film import draws
 from envs.oracle import solve
-from envs.wrappers import Wrapper, wrap
+from envs.wrappers import Wrapper
 from icl.actor import ModelActor
 from icl.arms import Arm
 from icl.conditions import ACTINGS
@@ -81,6 +81,11 @@ class Pictured(Wrapper):
     height: int = static(0)
     width: int = static(0)
 
+    @classmethod
+    def around(cls, env: Env, size: tuple[int, int]) -> Pictured:
+        """Around an environment, for pictures of a size."""
+        return cls(env=env, horizon=env.horizon, margin=env.margin, height=size[0], width=size[1])
+
     def observe(self, level: Level, state: State) -> jax.Array:
         """int32[n + height * width], or uint8 where observations are pixels."""
         seen = self.env.observe(level, state)
@@ -136,15 +141,12 @@ def replay(
         count: n, at most ``config.block``.
     """
     size = size_of(families)
+    pictured = [Pictured.around(family[0].env, size) for family in families]
     drawn = tuple(
-        tuple(
-            pool.replace(env=wrap(Pictured, pool.env, height=size[0], width=size[1]))
-            for pool in family
-        )
-        for family in families
+        tuple(pool.replace(env=env) for pool in family) for env, family in zip(pictured, families)
     )
     shown = show(keys[0], arm, drawn, count=config.levels, demos=config.demos)
-    apart, steps = first.apart, shown.contexts.steps
+    apart, steps = pictured[0].apart, shown.contexts.steps
     (observation, before), (successor, after) = apart(steps.observation), apart(steps.successor)
     steps = steps.replace(observation=observation, successor=successor)
     shown = shown.replace(contexts=shown.contexts.replace(steps=steps))
