@@ -126,15 +126,18 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_replays(folder: Path) -> dict[str, Any] | None:
-    """Reads replays.json; None where there is none to show: of older runs, or another schema."""
+    """Reads replays.json; None where there is none to show: of older runs, damaged, or of another
+    schema."""
     path = folder / "replays.json"
     if not path.exists():
         return None
-    found = json.loads(path.read_text(encoding="utf-8"))
-    known = isinstance(found, dict) and found.get("schema") == SCHEMA
-    # Its pictures are in the page already: nothing else is ever asked for.
-    shown = known and found["episodes"] and found["tiles"]["atlas"].startswith("data:image/png;")
-    return found if shown else None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        # The page asks for nothing: its pictures are in it.
+        shown = found["schema"] == SCHEMA and found["tiles"]["atlas"].startswith("data:image/png;")
+        return found if shown and found["episodes"] else None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def finite(value: object) -> bool:
