@@ -69,12 +69,10 @@ class Recurrent(Transformer):
     BLOCK = Cell
 
     def attention(self, tokens: Tokens) -> jax.Array:
-        """There is none.
-
-        Raises:
-            TypeError: always.
-        """
-        raise TypeError("a recurrent model has no attention to look at")
+        """float32[layer, B, H, T, T] of zeros: it looks at nothing but its own state."""
+        batch, time = tokens.action.shape
+        heads = (self.config.layers, batch, self.config.heads)
+        return jnp.zeros((*heads, time, time))
 
     def prefill(self, tokens: Tokens) -> Any:
         """The states of contexts Tokens[B, T]: a tuple of float[B, T * stride + 1, d], one a layer;

@@ -17,7 +17,7 @@ from agents import checkpoint, sharding
 from agents.transformer import ModelConfig
 from envs.keys import new_key
 from envs.levels import LevelSet
-from experiments import processes
+from experiments import processes, replays
 from experiments import results as results_lib
 from experiments import suite as suite_lib
 from experiments.again import read, restored
@@ -172,13 +172,16 @@ class Comparison:
             )
         )
 
+    def test_keys(self, seed: int) -> tuple[jax.Array, jax.Array]:
+        """What the tests of a seed show and play with."""
+        base = jax.random.fold_in(new_key(seed), 2**29)
+        return jax.random.fold_in(base, 0), jax.random.fold_in(base, 1)
+
     def test(self, tester: Callable[..., Any], cells: list[Cell], minds: Any) -> list[Any]:
         """One tuple of Results (NumPy), set by set, a cell. The key is the seed's: all arms of a
         seed meet the same levels, demonstrations and dice."""
-        base = [jax.random.fold_in(new_key(seed), 2**29) for _, seed in cells]
-        show_keys, play_keys = (
-            self.stack([jax.random.fold_in(key, i) for key in base]) for i in range(2)
-        )
+        keys = zip(*(self.test_keys(seed) for _, seed in cells))
+        show_keys, play_keys = (self.stack([*own]) for own in keys)
         rules = [dataclasses.replace(self.arm(arm), alone=False) for arm, _ in cells]
         families = self.stack([self.levels(seed).test for _, seed in cells])
         shown = self._shower(show_keys, self.stack(rules), families)
@@ -226,6 +229,7 @@ def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
             seconds = round(time.time() - progress.phases.began, 1)
         if not processes.leader():
             return {}
+        replays.write(job)
         machine |= {"seconds": seconds, "phases": progress.phases.report()}
         return log.conclude(gather(job, machine))
 

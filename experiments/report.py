@@ -58,13 +58,15 @@ class Cell:
 
 
 def write_report(folder: Path) -> Path:
-    """Writes ``folder/report.html`` from results.json and, where there is one, metrics.jsonl.
+    """Writes ``folder/report.html`` from results.json and, where they are, metrics.jsonl and
+    replays.json.
 
     Raises:
         FileNotFoundError: no results.json.
         ValueError: results.json is no JSON object of schema 1.
     """
-    page = render(read_results(folder), read_metrics(folder), folder.resolve().name)
+    replays = read_replays(folder)
+    page = render(read_results(folder), read_metrics(folder), folder.resolve().name, replays)
     return replace(folder / "report.html", lambda file: file.write(page.encode()))
 
 
@@ -121,6 +123,21 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
             if isinstance(record, dict):
                 records.append(record)
     return records
+
+
+def read_replays(folder: Path) -> dict[str, Any] | None:
+    """Reads replays.json; None where there is none to show: of older runs, damaged, or of another
+    schema."""
+    path = folder / "replays.json"
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        # The page asks for nothing: its pictures are in it.
+        shown = found["schema"] == SCHEMA and found["tiles"]["atlas"].startswith("data:image/png;")
+        return found if shown and found["episodes"] else None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def finite(value: object) -> bool:
@@ -216,13 +233,19 @@ def curves(records: Iterable[Mapping[str, Any]], name: str, names: Mapping[str, 
     return found
 
 
-def render(results: Mapping[str, Any], records: Sequence[Mapping[str, Any]], run: str) -> str:
+def render(
+    results: Mapping[str, Any],
+    records: Sequence[Mapping[str, Any]],
+    run: str,
+    replays: Mapping[str, Any] | None = None,
+) -> str:
     """The page as text.
 
     Args:
         results: the content of results.json.
         records: the lines of metrics.jsonl.
         run: the name of the run.
+        replays: the content of replays.json, if there is a viewer to be.
     """
     found = cells(results["rows"])
     names = {cell.label: cell.arm for cell in found}
@@ -265,6 +288,7 @@ def render(results: Mapping[str, Any], records: Sequence[Mapping[str, Any]], run
         arms={arm: ARMS[arm] for arm in figures.rank(names.values()) if arm in ARMS},
         splits=figures.SPLITS,
         plotly=get_plotlyjs(),
+        replays=replays,
     )
 
 

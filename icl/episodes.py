@@ -7,13 +7,37 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from agents.tokens import Tokens
-from envs.core import Env, Episode, Level, TimeStep, advance, begin
+from envs.core import Env, Episode, Level, State, TimeStep, advance, begin
 from icl.actor import Actor
 from icl.contexts import Context
 
 SEGMENT = 32  # the growing cache grows by so many steps
+
+
+class Moments(struct.PyTreeNode):
+    """The steps of all rows, one after the other; steps behind the end of an episode included.
+
+    Attributes:
+        states: of each family, its states before every step and after the last, stacked on
+            [T + 1, c, N], where c are its contexts.
+        tokens: Tokens[T, C, N], what the actor read.
+        logits: float32[T, C, N, A], what it made of it.
+        action: int32[T, C, N], chosen.
+        reward: float32[T, C, N].
+        terminated: bool[T, C, N], the episode has ended in a final state, by this step or before.
+        running: bool[T, C, N], the step took place.
+    """
+
+    states: tuple[State, ...]
+    tokens: Tokens
+    logits: jax.Array
+    action: jax.Array
+    reward: jax.Array
+    terminated: jax.Array
+    running: jax.Array
 
 
 def play(
@@ -36,6 +60,33 @@ def play(
         lengths: int32[C, N], how much of its context each row is shown.
         greedy: bool[N].
     """
+    return _play(actor, key, envs, levels, contexts, lengths, greedy, record=False)[:2]
+
+
+def record(
+    actor: Actor,
+    key: jax.Array,
+    envs: Sequence[Env],
+    levels: Sequence[Level],
+    contexts: Context,
+    lengths: jax.Array,
+    greedy: jax.Array,
+) -> tuple[jax.Array, jax.Array, Moments]:
+    """As ``play``, the very same episodes, with all that happened on the way."""
+    return _play(actor, key, envs, levels, contexts, lengths, greedy, record=True)
+
+
+def _play(
+    actor: Actor,
+    key: jax.Array,
+    envs: Sequence[Env],
+    levels: Sequence[Level],
+    contexts: Context,
+    lengths: jax.Array,
+    greedy: jax.Array,
+    *,
+    record: bool,
+) -> tuple[jax.Array, jax.Array, Any]:
     horizon = max(env.horizon for env in envs)
     counts = [jax.tree.leaves(level)[0].shape[0] for level in levels]
     edges = [sum(counts[:i]) for i in range(len(counts) + 1)]
@@ -73,6 +124,7 @@ def play(
     def one_step(carry, inputs):
         time, key = inputs
         episodes, tokens, memory, total, success = carry
+        before = tokens, [episode.state for episode in episodes]
         act_key, step_key = jax.random.split(key)
         logits, memory = actor.logits(memory, tokens, time)
         sampled = jax.random.categorical(act_key, logits)
@@ -90,15 +142,24 @@ def play(
             cut=jnp.zeros_like(tokens.cut),
         )
         success |= running & after.terminated & (after.reward > 0)
-        return (episodes, tokens, memory, total + after.reward, success), None
+        told = (*before, logits, action, after.reward, after.terminated, running)
+        carry = (episodes, tokens, memory, total + after.reward, success)
+        return carry, told if record else None
 
+    parts = []
     for start in range(0, horizon, SEGMENT):
         steps = min(SEGMENT, horizon - start)
         episodes, tokens, memory, total, success = carry
         carry = (episodes, tokens, actor.grow(memory, steps), total, success)
         keys = jax.random.split(jax.random.fold_in(key, start), steps)
-        carry, _ = jax.lax.scan(one_step, carry, (start + jnp.arange(steps), keys))
-    return carry[3], carry[4]
+        carry, told = jax.lax.scan(one_step, carry, (start + jnp.arange(steps), keys))
+        parts.append(told)
+    if not record:
+        return carry[3], carry[4], None
+    read, states, *rest = jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
+    final = [episode.state for episode in carry[0]]
+    states = jax.tree.map(lambda x, last: jnp.concatenate([x, last[None]]), states, final)
+    return carry[3], carry[4], Moments(tuple(states), read, *rest)
 
 
 def _last_shown(contexts: Context, lengths: jax.Array) -> Tokens:

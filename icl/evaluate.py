@@ -17,7 +17,7 @@ from flax import struct
 from icl.actor import Actor
 from icl.conditions import ACTINGS
 from icl.demonstrations import Families, Shown
-from icl.episodes import play
+from icl.episodes import Moments, play, record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,30 +71,9 @@ def evaluate(
     sets, kinds, count = shown.lengths.shape[:3]
     blocks = count // config.block
     rows = (config.demos + 1, len(ACTINGS), config.episodes)
-    demos, greedy, _ = jnp.indices(rows).reshape(3, -1)
-
-    def cut(x: jax.Array, axis: int) -> jax.Array:
-        """Blocks of levels, on the leading axis."""
-        shape = (*x.shape[:axis], blocks, config.block, *x.shape[axis + 1 :])
-        return jnp.moveaxis(x.reshape(shape), axis, 0)
-
-    def block(inputs: Any) -> tuple[jax.Array, jax.Array]:
-        key, levels, contexts, lengths = inputs
-        flat, length = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), (contexts, lengths))
-        # Each level of each split once a kind of demonstrations.
-        levels = jax.tree.map(
-            lambda x: jnp.stack([x] * kinds, axis=1).reshape(-1, *x.shape[2:]), levels
-        )
-        envs = [family[0].env for family in families]
-        return play(actor, key, envs, levels, flat, length[:, demos], greedy == 1)
-
     played = jax.lax.map(
-        block,
-        (
-            jax.random.split(key, blocks),
-            jax.tree.map(lambda x: cut(x, 1), shown.levels),
-            *jax.tree.map(lambda x: cut(x, 2), (shown.contexts, shown.lengths)),
-        ),
+        lambda inputs: play(actor, *_rows_of(config, families, *inputs)),
+        _blocks(config, key, shown),
     )
 
     def part(x: jax.Array, index: int) -> jax.Array:
@@ -104,3 +83,47 @@ def evaluate(
     return tuple(
         Result(part(played[0], i), part(played[1], i), shown.references[i]) for i in range(sets)
     )
+
+
+def first_block(
+    actor: Actor, config: EvaluateConfig, key: jax.Array, families: Families, shown: Shown
+) -> tuple[jax.Array, jax.Array, Moments]:
+    """What ``evaluate``, given the same, plays in the first ``config.block`` levels of every set,
+    with all that happened on the way.
+
+    Returns:
+        Returns float32[C, N], success bool[C, N] and Moments. C is [S, D, block] in one: set, kind
+        of demonstrations, level; N is [K + 1, G, R]: k, acting, episode.
+    """
+    first = jax.tree.map(lambda x: x[0], _blocks(config, key, shown))
+    return record(actor, *_rows_of(config, families, *first))
+
+
+def _blocks(config: EvaluateConfig, key: jax.Array, shown: Shown) -> tuple[Any, ...]:
+    """Keys, levels, contexts and lengths of blocks of levels, on the leading axis."""
+    blocks = shown.lengths.shape[2] // config.block
+
+    def cut(x: jax.Array, axis: int) -> jax.Array:
+        shape = (*x.shape[:axis], blocks, config.block, *x.shape[axis + 1 :])
+        return jnp.moveaxis(x.reshape(shape), axis, 0)
+
+    return (
+        jax.random.split(key, blocks),
+        jax.tree.map(lambda x: cut(x, 1), shown.levels),
+        *jax.tree.map(lambda x: cut(x, 2), (shown.contexts, shown.lengths)),
+    )
+
+
+def _rows_of(
+    config: EvaluateConfig, families: Families, key: Any, levels: Any, contexts: Any, lengths: Any
+) -> tuple[Any, ...]:
+    """What ``play`` asks for, of one block: rows [K + 1, G, R] of every context."""
+    kinds = lengths.shape[1]
+    demos, greedy, _ = jnp.indices((config.demos + 1, len(ACTINGS), config.episodes)).reshape(3, -1)
+    flat, length = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), (contexts, lengths))
+    # Each level of each split once a kind of demonstrations.
+    levels = jax.tree.map(
+        lambda x: jnp.stack([x] * kinds, axis=1).reshape(-1, *x.shape[2:]), levels
+    )
+    envs = [family[0].env for family in families]
+    return key, envs, levels, flat, length[:, demos], greedy == 1

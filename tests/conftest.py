@@ -1,5 +1,6 @@
-"""What every test shares: eight fake CPU devices, and a Ctrl-C that is heard."""
+"""What every test shares: eight fake CPU devices, a Ctrl-C that is heard, and a browser."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -22,3 +23,58 @@ def room_for_programs():
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > 15_000:
         jax.clear_caches()
+
+
+CHROMIUM = Path("/usr/bin/chromium")
+BROWSER = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A real browser. Where there is none, tests skip; in CI, or where LEVELBURST_BROWSER is
+    ``required``, they fail. One a file: while it runs, its event loop is the thread's."""
+    try:
+        from playwright.sync_api import sync_playwright
+
+        missing = "" if CHROMIUM.exists() else f"no browser at {CHROMIUM}"
+    except ImportError:
+        missing = "playwright is not installed"
+    if missing:
+        required = os.environ.get("CI") or os.environ.get("LEVELBURST_BROWSER") == "required"
+        (pytest.fail if required else pytest.skip)(f"{missing}: no page can be opened")
+    with sync_playwright() as playwright:
+        arguments = [*BROWSER, "--no-first-run"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def opened(chromium):
+    """opened(path, width=1200, scheme="light") -> a page of the browser. Nothing that it opened may
+    have written to the console, asked for anything but its own file, or opened a dialog."""
+    contexts, heard = [], []
+
+    def open_(path: Path, width: int = 1200, scheme: str = "light"):
+        context = chromium.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, reduced_motion="reduce"
+        )
+        contexts.append(context)
+        page, address = context.new_page(), path.resolve().as_uri()
+        page.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: heard.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (heard.append("dialog"), dialog.dismiss()))
+        page.on(
+            "request",
+            lambda request: (
+                request.url.startswith((address, "data:"))
+                or heard.append(f"request: {request.url}")
+            ),
+        )
+        page.goto(address)
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert heard == []

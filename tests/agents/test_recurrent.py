@@ -74,6 +74,6 @@ def test_it_has_about_as_many_parameters_as_the_transformer(face):
     assert 1 < sizes["recurrent"] / sizes["transformer"] < 1.3  # 15 width^2 a block, against 12
 
 
-def test_there_is_no_attention_to_look_at(model, some_tokens):
-    with pytest.raises(TypeError, match="no attention"):
-        nnx.merge(*model).attention(some_tokens(0, 1, 4))
+def test_it_looks_at_nothing(model, some_tokens):
+    seen = nnx.merge(*model).attention(some_tokens(0, 3, 4))
+    assert seen.shape == (2, 3, 2, 4, 4) and not seen.any()

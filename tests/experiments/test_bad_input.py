@@ -101,7 +101,7 @@ MISTAKES = {
     "nothing to test": ("evaluate nowhere", "no run at nowhere", "name a run's folder"),
     "nothing to draw": ("report nowhere", "no run at nowhere", "name a run's folder"),
     "no folder": ("resume", "--run", "levelburst resume --help"),
-    "two folders": ("report here there", "there", "levelburst report --help"),
+    "two folders": ("report here there", "no run at here", "name a run's folder"),
 }  # fmt: skip
 
 

@@ -1,0 +1,196 @@
+"""Replays on disk: a few episodes of each arm's first model, for the viewer in the report.
+
+Lists of numbers are strings of numbers with spaces between, and every picture stands in the file
+once: a run's ``replays.json`` is to be a page's guest.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from agents import checkpoint
+from envs import render, tiles
+from envs.film import draws
+from experiments.config import CompareConfig
+from icl import arms as arms_lib
+from icl.actor import ModelActor
+from icl.evaluate import EvaluateConfig
+from icl.replay import Replay, replay, size_of
+
+if TYPE_CHECKING:
+    from experiments.compare import Comparison
+
+FILE = "replays.json"
+SHOWN = ("whole", "as-trained")  # kinds of demonstrations
+LEVELS = 2  # of each family and split, if there is room
+BUDGET = 3e6  # bytes, about
+HASTE = {"xla_backend_optimization_level": 0}  # it runs for milliseconds and compiles for seconds
+ATLAS = 32  # pixels along the edge of a tile
+
+
+@dataclasses.dataclass
+class Table:
+    """Things that are told apart and numbered in the order in which they come."""
+
+    items: list[Any] = dataclasses.field(default_factory=list)
+    _place: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def number(self, item: Any) -> int:
+        """The number of an item, the same for equal ones."""
+        place = self._place.setdefault(repr(item), len(self.items))
+        if place == len(self.items):
+            self.items.append(item)
+        return place
+
+
+def write(job: Comparison) -> None:
+    """Plays the first seed's model of every arm again and writes ``replays.json``; where contexts
+    are so long that a page could not hold it, says so instead."""
+    config, seed = job.config, job.seeds[0]
+    sets = job.levels(seed)
+    size = size_of(sets.test)
+    kinds, levels = room(config, len(sets.names), size)
+    if not levels:
+        job.progress.say("no replays: these contexts are too long for a page")
+        return
+    shapes = EvaluateConfig(levels=config.levels, episodes=config.episodes, demos=config.demos)
+    play = jax.jit(
+        lambda actor, keys, arm, families: replay(actor, shapes, keys, arm, families, count=levels),
+        compiler_options=HASTE if jax.default_backend() == "cpu" else None,
+    )
+    like = job.initial(seed)[1].parameters
+    pictures, contexts, episodes = Table(), Table(), []
+    for name in config.arms:
+        arm = arms_lib.named(name, config.chunk)
+        kept = checkpoint.restore(job.folder.checkpoint(name, seed), like)
+        actor = ModelActor(kept, job.program.graph)
+        rule = dataclasses.replace(arm, alone=False)
+        found = jax.device_get(play(actor, job.test_keys(seed), rule, sets.test))
+        shown = SHOWN[: 1 if arm.alone else kinds]
+        for index, (family, split) in enumerate(sets.names):
+            pools = {n: e for n, e in (*job.suite.train.items(), *job.suite.held_out.items())}
+            head = {"arm": name, "split": split, "family": family}
+            env = pools[family]
+            for kind, level in np.ndindex(len(shown), levels):
+                one = jax.tree.map(lambda x, at=(index, kind, level): x[at], found)
+                place = {"level": level, "demonstrations": shown[kind]}
+                here = draws(env)
+                context = contexts.number(_context(one, pictures, here))
+                episodes += [
+                    head | place | {"context": context} | _episode(one, k, pictures, here, env)
+                    for k in range(config.demos + 1)
+                ]
+    job.folder.write(
+        FILE,
+        {
+            "schema": 1,
+            "seed": seed,
+            "tiles": {
+                "characters": "".join(tile.character for tile in tiles.TILES),
+                "names": [tile.name for tile in tiles.TILES],
+                "atlas": atlas(),
+            },
+            "pictures": pictures.items,
+            "contexts": contexts.items,
+            "episodes": episodes,
+        },
+    )
+
+
+def room(config: CompareConfig, sets: int, size: tuple[int, int]) -> tuple[int, int]:
+    """How many kinds of demonstrations and levels of each set fit the budget; 0 levels if not one.
+
+    Args:
+        config: the run.
+        sets: families and splits.
+        size: of the pictures, in tiles.
+    """
+    positions = (config.demos + 1) * config.horizon
+    # Half of the positions of a step are before it; a number takes two to three characters, and
+    # about half of the pictures are new.
+    step = config.layers * positions * 1.25 + size[0] * size[1] / 2
+    each = len(config.arms) * sets * (config.demos + 1) * config.horizon * step
+    for kinds, levels in ((len(SHOWN), LEVELS), (1, LEVELS), (1, 1)):
+        if each * kinds * levels <= BUDGET:
+            return kinds, levels
+    return 1, 0
+
+
+def atlas() -> str:
+    """All tiles, one below the other, as a PNG in a data URI."""
+    file = io.BytesIO()
+    render.png(file, tiles.atlas(ATLAS).reshape(-1, ATLAS, 3))
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def _context(one: Replay, pictures: Table, drawn: bool) -> dict[str, Any]:
+    """The demonstrations of a level, all K of them."""
+    steps, shown = one.context.steps, int(one.lengths[-1])
+    return {
+        "lengths": _words(one.lengths),
+        "before": _words(pictures.number(_text(x, drawn)) for x in one.before[:shown]),
+        "after": _words(pictures.number(_text(x, drawn)) for x in one.after[:shown]),
+        "observations": _symbols(steps.observation[:shown]),
+        "actions": _words(steps.action[:shown]),
+        "rewards": _words(steps.reward[:shown]),
+        "starts": _words(steps.start[:shown]),
+        "cuts": _words(steps.cut[:shown]),
+        "foreign": _words(one.foreign[:shown]),
+    }
+
+
+def _episode(one: Replay, k: int, pictures: Table, drawn: bool, env: Any) -> dict[str, Any]:
+    """The episode after k demonstrations."""
+    steps, length = int(one.running[k].sum()), int(one.lengths[k])
+    judged, oracle = jax.tree.map(lambda x: x[k], one.judgement), bool(env.num_states)
+    return {
+        "k": k,
+        "pictures": _words(pictures.number(_text(x, drawn)) for x in one.pictures[k, : steps + 1]),
+        "observations": _symbols(one.tokens.observation[k, :steps]),
+        "actions": _words(one.action[k, :steps]),
+        "probabilities": [_words(x) for x in _thousandths(one.probability[k, :steps])],
+        "rewards": _words(one.reward[k, :steps]),
+        "optimal": [_words(np.flatnonzero(x)) for x in judged.optimal[:steps]] if oracle else None,
+        "doomed": _words(judged.doomed[: steps + 1]) if oracle else None,
+        "wrong": int(judged.wrong),
+        "lost": int(judged.lost),
+        "terminated": bool(one.terminated[k, steps - 1]),
+        "success": bool(one.success[k]),
+        "return": float(one.returns[k]),
+        "attention": [
+            [_words(_thousandths(x[: length + t + 1])) for t, x in enumerate(layer[:steps])]
+            for layer in one.attention[k]
+        ],
+    }
+
+
+def _thousandths(x: Any) -> np.ndarray:
+    return np.rint(1000 * x).astype(int)
+
+
+def _words(numbers: Iterable[Any]) -> str:
+    """Numbers with spaces between; truth is 1."""
+    return " ".join(f"{float(x):g}" for x in np.asarray([*numbers], np.float64))
+
+
+def _symbols(observations: Any) -> list[str] | None:
+    """What a model reads at each step; None of pixels."""
+    return None if observations.dtype == np.uint8 else [_words(x) for x in observations]
+
+
+def _text(picture: Any, drawn: bool) -> str:
+    """A picture as lines of characters, without the blank that it was filled up with."""
+    if not drawn:
+        return ""
+    full = picture != tiles.BLANK
+    height, width = (int(np.flatnonzero(full.any(axis)).max()) + 1 for axis in (1, 0))
+    return "\n".join(
+        "".join(tiles.TILES[tile].character for tile in row) for row in picture[:height, :width]
+    )
