@@ -221,13 +221,13 @@ def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
             bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
             _train_wave(job, wave, tester, bar, listen or (lambda lines: None))
     _read(job, progress)
-    if processes.leader():
-        replays.write(job)
     whole = len(todo) == len(job.cells)
     seconds = round(time.time() - progress.phases.began, 1) if whole else None  # unknown if resumed
     if not processes.leader():
         return {}
-    return gather(job, machine | {"seconds": seconds, "phases": progress.phases.report()})
+    found = gather(job, machine | {"seconds": seconds, "phases": progress.phases.report()})
+    replays.write(job)  # at last: no picture may cost a run its results
+    return found
 
 
 def _train_wave(
