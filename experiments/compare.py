@@ -229,9 +229,10 @@ def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
             seconds = round(time.time() - progress.phases.began, 1)
         if not processes.leader():
             return {}
-        replays.write(job)
         machine |= {"seconds": seconds, "phases": progress.phases.report()}
-        return log.conclude(gather(job, machine))
+        found = log.conclude(gather(job, machine))
+        replays.write(job)  # at last: no picture may cost a run its results
+        return found
 
 
 def fill(job: Comparison, listen: Listener | None = None, log: Log | None = None) -> list[Cell]:

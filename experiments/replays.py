@@ -17,6 +17,7 @@ import numpy as np
 
 from agents import checkpoint
 from envs import render, tiles
+from envs.core import Env
 from envs.film import draws
 from experiments.config import CompareConfig
 from icl import arms as arms_lib
@@ -51,9 +52,11 @@ class Table:
 
 
 def write(job: Comparison) -> None:
-    """Plays the first seed's model of every arm again and writes ``replays.json``; where contexts
-    are so long that a page could not hold it, says so instead."""
+    """Plays the first seed's model of every arm again and writes ``replays.json``, if it is not
+    there yet; where contexts are so long that a page could not hold it, says so instead."""
     config, seed = job.config, job.seeds[0]
+    if (job.folder.path / FILE).is_file():
+        return  # of a finished run that is resumed
     sets = job.levels(seed)
     size = size_of(sets.test)
     kinds, levels = room(config, len(sets.names), size)
@@ -75,16 +78,14 @@ def write(job: Comparison) -> None:
         found = jax.device_get(play(actor, job.test_keys(seed), rule, sets.test))
         shown = SHOWN[: 1 if arm.alone else kinds]
         for index, (family, split) in enumerate(sets.names):
-            pools = {n: e for n, e in (*job.suite.train.items(), *job.suite.held_out.items())}
             head = {"arm": name, "split": split, "family": family}
-            env = pools[family]
+            env = (job.suite.train | job.suite.held_out)[family]
             for kind, level in np.ndindex(len(shown), levels):
                 one = jax.tree.map(lambda x, at=(index, kind, level): x[at], found)
                 place = {"level": level, "demonstrations": shown[kind]}
-                here = draws(env)
-                context = contexts.number(_context(one, pictures, here))
+                context = contexts.number(_context(one, pictures, env))
                 episodes += [
-                    head | place | {"context": context} | _episode(one, k, pictures, here, env)
+                    head | place | {"context": context} | _episode(one, k, pictures, env)
                     for k in range(config.demos + 1)
                 ]
     job.folder.write(
@@ -130,13 +131,13 @@ def atlas() -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _context(one: Replay, pictures: Table, drawn: bool) -> dict[str, Any]:
+def _context(one: Replay, pictures: Table, env: Env) -> dict[str, Any]:
     """The demonstrations of a level, all K of them."""
     steps, shown = one.context.steps, int(one.lengths[-1])
     return {
         "lengths": _words(one.lengths),
-        "before": _words(pictures.number(_text(x, drawn)) for x in one.before[:shown]),
-        "after": _words(pictures.number(_text(x, drawn)) for x in one.after[:shown]),
+        "before": _words(pictures.number(_text(x, env)) for x in one.before[:shown]),
+        "after": _words(pictures.number(_text(x, env)) for x in one.after[:shown]),
         "observations": _symbols(steps.observation[:shown]),
         "actions": _words(steps.action[:shown]),
         "rewards": _words(steps.reward[:shown]),
@@ -146,13 +147,13 @@ def _context(one: Replay, pictures: Table, drawn: bool) -> dict[str, Any]:
     }
 
 
-def _episode(one: Replay, k: int, pictures: Table, drawn: bool, env: Any) -> dict[str, Any]:
+def _episode(one: Replay, k: int, pictures: Table, env: Env) -> dict[str, Any]:
     """The episode after k demonstrations."""
     steps, length = int(one.running[k].sum()), int(one.lengths[k])
     judged, oracle = jax.tree.map(lambda x: x[k], one.judgement), bool(env.num_states)
     return {
         "k": k,
-        "pictures": _words(pictures.number(_text(x, drawn)) for x in one.pictures[k, : steps + 1]),
+        "pictures": _words(pictures.number(_text(x, env)) for x in one.pictures[k, : steps + 1]),
         "observations": _symbols(one.tokens.observation[k, :steps]),
         "actions": _words(one.action[k, :steps]),
         "probabilities": [_words(x) for x in _thousandths(one.probability[k, :steps])],
@@ -185,9 +186,9 @@ def _symbols(observations: Any) -> list[str] | None:
     return None if observations.dtype == np.uint8 else [_words(x) for x in observations]
 
 
-def _text(picture: Any, drawn: bool) -> str:
+def _text(picture: Any, env: Env) -> str:
     """A picture as lines of characters, without the blank that it was filled up with."""
-    if not drawn:
+    if not draws(env):
         return ""
     full = picture != tiles.BLANK
     height, width = (int(np.flatnonzero(full.any(axis)).max()) + 1 for axis in (1, 0))
