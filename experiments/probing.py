@@ -86,6 +86,17 @@ def rows_of(
                     for i, name in enumerate(MEASURES)
                     if count[i] and (name != "original" or kind == "relabelled")
                 ]
+                hits = count[list(MEASURES).index("copy")]
+                for place in np.ndindex(result.match.shape[1:]) if hits else ():
+                    at = {"unit": f"layer {place[0] + 1}, head {place[1] + 1}"}
+                    looks = result.match[parts].sum(0)[place] / hits
+                    after = result.ablated[parts].sum(0)[place]
+                    rows.append(head | at | {"measure": "match", "score": looks})
+                    rows += [
+                        head | at | {"measure": f"{name} without", "score": after[i] / count[i]}
+                        for i, name in enumerate(MEASURES)
+                        if name in ("loss", "copy")
+                    ]
                 losses, steps = result.loss[parts].sum(0), result.steps[parts].sum(0)
                 rows += [
                     head

@@ -140,7 +140,23 @@ def probe_groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         "Teacher-forced on an expert's episode after one demonstration: the most probable action "
         "at each step. Bars are 95 % intervals over seeds."
     )
-    return [{"name": "Where its actions come from", "note": note, "panels": panels}]
+    found = [{"name": "Where its actions come from", "note": note, "panels": panels}]
+    heads = [r for r in pooled if "unit" in r and r["demonstrations"] == "whole"]
+    if heads:
+        note = (
+            "At demonstrated states, after one demonstration. Left: each head's attention on the "
+            "tokens that tell what was done there. Right: how often the model still plays that "
+            "action when the head is silenced. Seeds differ in which head does what."
+        )
+        titles = {"match": "Attention on the answer", "copy without": "Copying without the head"}
+        found.append({"name": "Heads", "note": note, "panels": [
+            _panel(f"{title}, {SPLITS[ORDER[0]].lower()}", figures.lines_figure(
+                _gather([r for r in heads if r["measure"] == name and r["split"] == ORDER[0]],
+                        "unit", [x, *rest]),
+                "head", y="share"))
+            for name, title in titles.items()
+        ]})  # fmt: skip
+    return found
 
 
 def table(results: Mapping[str, Any]) -> list[dict[str, Any]]:

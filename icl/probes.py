@@ -41,12 +41,18 @@ class Probe(struct.PyTreeNode):
         count: float32[S, M], the steps summed over.
         loss: float32[S, T], the sum of the loss at the expert's t-th step.
         steps: float32[S, T], how many episodes last that long.
+        match: float32[S, L, H], of every head the sum over demonstrated steps of its attention on
+            the tokens that tell what was done at the same observation (match heads; the induction
+            heads of Olsson et al. 2022, arXiv 2209.11895, with observations for tokens).
+        ablated: float32[S, L, H, M], ``total`` where that head's output is zero.
     """
 
     total: jax.Array
     count: jax.Array
     loss: jax.Array
     steps: jax.Array
+    match: jax.Array
+    ablated: jax.Array
 
 
 def probe(
@@ -89,20 +95,68 @@ def probe(
         place = jnp.full(count, demos, jnp.int32)
         context = arrange(deal_key, Arm(), shown, place)
         before = arrange(deal_key, Arm(), groups.replace(valid=shown.valid), place)
-        logits = nnx.merge(graph, parameters)(context.tokens)
-        return measure(context, before.steps.action, logits, groups.valid.shape[-1])
+        original = before.steps.action
+        model = nnx.merge(graph, parameters)
+        total, counts, loss, steps = measure(
+            context, original, model(context.tokens), groups.valid.shape[-1]
+        )
+        shape = (model.config.layers, model.config.heads)
+        silenced = jnp.stack(jnp.meshgrid(*map(jnp.arange, shape), indexing="ij"), axis=-1)
+
+        def without(place: jax.Array) -> jax.Array:
+            fewer = nnx.merge(graph, silence(parameters, model.config.heads, *place))
+            return measure(context, original, fewer(context.tokens), 1)[0]
+
+        ablated = jax.lax.map(without, silenced.reshape(-1, 2)).reshape(*shape, -1)
+        looks = matched(context, model.attention(context.tokens))
+        return Probe(total, counts, loss, steps, looks, ablated)
 
     sets = groups.valid.shape[0]
     return jax.lax.map(lambda x: one_set(*x), (jax.random.split(alter_key, sets), groups))
 
 
-def measure(context: Context, original: jax.Array, logits: jax.Array, horizon: int) -> Probe:
-    """The measures of one set from Context[n, P], the actions int32[n, P] before alteration, and
-    logits float32[n, P, A]."""
+def silence(parameters: Parameters, heads: int, layer: jax.Array, head: jax.Array) -> Parameters:
+    """The parameters with one head's output zero: what it would add to the residual stream goes
+    through its rows of the projection. A recurrent model has no heads: those rows of its state.
+
+    Args:
+        parameters: the model's.
+        heads: H.
+        layer: int32[].
+        head: int32[].
+    """
+
+    def rows(path: tuple, x: jax.Array) -> jax.Array:
+        names = [getattr(key, "key", None) for key in path]
+        if "project" not in names:
+            return x
+        own = jnp.arange(x.shape[0]) // (x.shape[0] // heads) == head
+        return jnp.where((own & (layer == names[names.index("blocks") + 1]))[:, None], 0, x)
+
+    return jax.tree_util.tree_map_with_path(rows, parameters)
+
+
+def same_observation(context: Context) -> jax.Array:
+    """bool[n, P, P]: position (axis -1) is of a demonstration and shows what position -2 does."""
+    shown = context.valid & ~context.query
+    flat = context.steps.observation.reshape(*context.query.shape, -1)
+    return (flat[:, :, None] == flat[:, None]).all(-1) & shown[:, None, :]
+
+
+def matched(context: Context, attention: jax.Array) -> jax.Array:
+    """float32[L, H]: the sum over the demonstrated steps of the query of the attention
+    float32[L, n, H, P, P] on the tokens behind equal observations, which tell what was done."""
+    told = jnp.pad(same_observation(context)[..., :-1], ((0, 0), (0, 0), (1, 0)))
+    return (attention * (told & context.query[..., None])[:, None]).sum((1, 3, 4))
+
+
+def measure(
+    context: Context, original: jax.Array, logits: jax.Array, horizon: int
+) -> tuple[jax.Array, ...]:
+    """``total``, ``count``, ``loss`` and ``steps`` of one set, from Context[n, P], the actions
+    int32[n, P] before alteration, and logits float32[n, P, A]."""
     steps, query = context.steps, context.query
-    shown = context.valid & ~query
-    flat = steps.observation.reshape(*query.shape, -1)
-    same = (flat[:, :, None] == flat[:, None]).all(-1) & shown[:, None, :]  # [n, P, P]
+    same = same_observation(context)
     place = jnp.arange(query.shape[1])
     latest = jnp.where(same, place, -1).max(-1)
     hit = query & (latest >= 0)
@@ -120,9 +174,9 @@ def measure(context: Context, original: jax.Array, logits: jax.Array, horizon: i
     )
     time = jnp.where(query, jnp.cumsum(query, axis=1) - 1, horizon)
     at = time[..., None] == jnp.arange(horizon)
-    return Probe(
-        total=jnp.stack([(value * where).sum() for value, where in parts]).astype(jnp.float32),
-        count=jnp.stack([where.sum() for _, where in parts]).astype(jnp.float32),
-        loss=(loss[..., None] * at).sum((0, 1)),
-        steps=at.sum((0, 1)).astype(jnp.float32),
+    return (
+        jnp.stack([(value * where).sum() for value, where in parts]).astype(jnp.float32),
+        jnp.stack([where.sum() for _, where in parts]).astype(jnp.float32),
+        (loss[..., None] * at).sum((0, 1)),
+        at.sum((0, 1)).astype(jnp.float32),
     )

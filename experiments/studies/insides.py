@@ -46,6 +46,21 @@ def _claims(found: Found) -> list[Verdict]:
               difference(found.probe("copy", **drawn, **renamed),
                          found.probe("copy", **fixed, **renamed)), ABOVE),
     ]  # fmt: skip
+    whole = found.probe("copy", **drawn)
+    silent = {
+        place: {
+            seed: found.probe("copy without", unit=unit, **drawn)[seed]
+            for seed, unit in heads(found, drawn, place).items()
+        }
+        for place in (-1, 0)
+    }
+    made += [
+        claim("", "the head that looks most at the demonstrated answers copies: without it the "
+              "model plays the action shown less often",
+              difference(whole, silent[-1]), ABOVE),
+        claim("", "it copies more than the head that looks at them least",
+              difference(silent[0], silent[-1]), ABOVE),
+    ]  # fmt: skip
     cells = [found.scores("seen-level", meaning="fixed", p_b=p) for p in P_B]
     none = [found.scores("seen-level", 0, meaning="fixed", p_b=p) for p in P_B]
     made += [
@@ -56,6 +71,16 @@ def _claims(found: Found) -> list[Verdict]:
               "p_b = 1 (within ± 0.05)", difference(cells[-1], none[-1]), ALIKE),
     ]  # fmt: skip
     return made
+
+
+def heads(found: Found, at: dict[str, Any], place: int) -> dict[int, str]:
+    """seed -> its head at a place in the order of attention on the demonstrated answers, from the
+    least (0) to the most (-1)."""
+    looks: dict[int, dict[str, float]] = {}
+    for unit in dict.fromkeys(row["unit"] for row in found.probes if "unit" in row):
+        for seed, value in found.probe("match", unit=unit, **at).items():
+            looks.setdefault(seed, {})[unit] = value
+    return {seed: sorted(own, key=lambda unit: own[unit])[place] for seed, own in looks.items()}
 
 
 WEIGHTS = Study(

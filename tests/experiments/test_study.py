@@ -10,6 +10,7 @@ import pytest
 from experiments.config import check
 from experiments.errors import ConfigError
 from experiments.studies import STUDIES
+from experiments.studies.insides import heads
 from experiments.study import (
     ABOVE,
     BELOW,
@@ -87,6 +88,16 @@ def found_of(name, score):
             for s in SEEDS for split in ("unseen-level", "unseen-family") for k in (1, 3)
             for j, kind in enumerate(("whole", "relabelled", "foreign"))
             for i, measure in enumerate(MEASURES)
+        ] + [
+            {"arm": "bursty", "seed": s, "split": "unseen-level", "family": "all", "demos": 1,
+             "demonstrations": "whole", "measure": measure, "unit": f"layer 1, head {h}",
+             "score": score(s, h)}
+            for s in SEEDS for h in (1, 2)
+            # Head 2 looks, but in seed 4, where head 1 does; without it copying is at 0.1.
+            for measure, score in (
+                ("match", lambda s, h: float((h == 2) != (s == 4))),
+                ("copy without", lambda s, h: 0.1 if (h == 2) != (s == 4) else 0.35 + 0.01 * s),
+            )
         ]
         for _ in points
     ]  # fmt: skip
@@ -160,6 +171,15 @@ def test_a_peak_is_not_chosen_by_its_own_noise():
     assert found.peaks() == {seed: pytest.approx(0.1) for seed in SEEDS}
     common = Found([point], [[]], [[x | {"score": float(x["update"] == 5)} for x in lines]])
     assert common.peaks() == dict.fromkeys(SEEDS, 1.0)
+
+
+def test_the_head_that_looks_is_the_one_that_is_silenced():
+    made = found_of("in-weights", lambda point, row: 0.0)
+    at = {"p_b": 1.0, "meaning": "drawn"}
+    assert heads(made, at, -1) == {s: f"layer 1, head {1 if s == 4 else 2}" for s in SEEDS}
+    claims = {x["claim"]: x for x in STUDIES["in-weights"].claims(made)}
+    lead = next(x for text, x in claims.items() if "looks at them least" in text)
+    assert lead["estimate"] == pytest.approx(0.27) and lead["holds"] is True
 
 
 def test_updates_to_a_score_are_the_last_where_it_is_never_reached():

@@ -10,7 +10,7 @@ from flax import nnx
 from icl.arms import Arm
 from icl.contexts import arrange
 from icl.demonstrations import perform
-from icl.probes import MEASURES, measure, probe
+from icl.probes import MEASURES, matched, measure, probe, silence
 from icl.variants import VARIANTS
 
 DEMOS, COUNT = 2, 16
@@ -52,7 +52,8 @@ def copier(context):
 
 def found(context, before, logits, horizon=10):
     made = jax.device_get(jax.jit(measure, static_argnums=3)(context, before, logits, horizon))
-    return {n: float(made.total[i] / made.count[i]) for i, n in enumerate(NAMES)}, made
+    total, count, *rest = made
+    return {n: float(total[i] / count[i]) for i, n in enumerate(NAMES)}, (total, count, *rest)
 
 
 def test_a_copier_copies_whatever_is_shown(contexts):
@@ -78,17 +79,17 @@ def test_hits_and_losses_are_counted_step_by_step(contexts):
     made, before = contexts
     context = made["whole"]
     logits = np.random.default_rng(0).normal(size=(*context.query.shape, 4)).astype(np.float32)
-    values, sums = found(context, before, logits)
+    values, (total, count, losses, steps) = found(context, before, logits)
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, context.steps.action)
     assert values["loss"] == pytest.approx(float(np.mean(np.asarray(loss)[context.query])), 1e-5)
     lengths = context.query.sum(1)
-    np.testing.assert_array_equal(sums.steps, [(lengths > t).sum() for t in range(10)])
+    np.testing.assert_array_equal(steps, [(lengths > t).sum() for t in range(10)])
     first = context.query.argmax(1)
     rows = np.arange(len(first))
-    assert float(sums.loss[0]) == pytest.approx(float(np.asarray(loss)[rows, first].sum()), 1e-5)
-    assert sums.loss.sum() == pytest.approx(sums.total[0], 1e-5)
-    hits = sums.count[NAMES.index("agree-hit")]
-    assert hits + sums.count[NAMES.index("agree-novel")] == context.query.sum()
+    assert float(losses[0]) == pytest.approx(float(np.asarray(loss)[rows, first].sum()), 1e-5)
+    assert losses.sum() == pytest.approx(total[0], 1e-5)
+    hits = count[NAMES.index("agree-hit")]
+    assert hits + count[NAMES.index("agree-novel")] == context.query.sum()
     assert values["hit"] == pytest.approx(hits / context.query.sum())
 
 
@@ -109,3 +110,36 @@ def test_a_model_is_probed_in_every_set(world, start):
     np.testing.assert_array_equal(plain.steps, foreign.steps)
     assert (foreign.total[:, 1] < plain.total[:, 1]).all()
     assert isinstance(program.graph, nnx.GraphDef)
+    # Every head was silenced, and did something; no head looks at more than there is.
+    assert plain.ablated.shape == (2, 2, 2, len(MEASURES)) == (*plain.match.shape, len(MEASURES))
+    assert (plain.ablated[..., 0] != plain.total[:, None, None, 0]).all()
+    hits = plain.count[:, NAMES.index("agree-hit")]
+    assert (plain.match > 0).all() and (plain.match < hits[:, None, None]).all()
+
+
+def test_a_head_that_looks_at_the_answers_is_a_match_head(contexts):
+    context = contexts[0]["whole"]
+    n, places = context.query.shape
+    seen, told = context.steps.observation, np.zeros((n, places, places), np.float32)
+    for row, t in zip(*np.nonzero(context.query), strict=True):
+        for j in range(places - 1):
+            demonstrated = context.valid[row, j] and not context.query[row, j]
+            if demonstrated and (seen[row, j] == seen[row, t]).all():
+                told[row, t, j + 1] = 1
+    hits = (told.sum(-1) > 0).sum()
+    looking = told / np.maximum(told.sum(-1, keepdims=True), 1)
+    away = np.full_like(told, 1 / places)
+    attention = jnp.asarray(np.stack([looking, away], axis=1)[None])  # one layer, two heads
+    ((on, off),) = np.asarray(matched(context, attention))
+    assert on == pytest.approx(hits) and 0 < off < 0.3 * hits
+
+
+def test_a_silenced_head_leaves_the_others_as_they_are(start):
+    program, state = start()
+    model = nnx.merge(program.graph, state.parameters)
+    fewer = nnx.merge(program.graph, silence(state.parameters, 2, jnp.int32(1), jnp.int32(0)))
+    kernels = [[np.asarray(b.project.kernel[...]) for b in m.blocks] for m in (model, fewer)]
+    np.testing.assert_array_equal(kernels[0][0], kernels[1][0])
+    depth = kernels[0][1].shape[0] // 2
+    assert not kernels[1][1][:depth].any()
+    np.testing.assert_array_equal(kernels[0][1][depth:], kernels[1][1][depth:])
