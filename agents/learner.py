@@ -22,8 +22,9 @@ class Learner(struct.PyTreeNode):
     Attributes:
         rate: of learning, in (0, 1].
         gamma: discount in [0, 1).
-        optimism: the value that every state and action begins with; no less than what can be
-            earned has all of them tried.
+        optimism: the value that every state and action begins with. At 1 all are tried before
+            any is trusted; 0.5 learned faster, within 100 episodes and within 400, in dark-room
+            and in key-door (rate 0.5, 64 levels, one key).
         explore: chance of a uniform random action in the first episode; it falls in a line.
         exploit: that chance in the last episode.
     """
