@@ -24,7 +24,7 @@ class Learner(struct.PyTreeNode):
         gamma: discount in [0, 1).
         optimism: the value that every state and action begins with. At 1 all are tried before
             any is trusted; 0.5 learned faster, within 100 episodes and within 400, in dark-room
-            and in key-door (rate 0.5, 64 levels, one key).
+            and in key-door (rate 0.5, 256 levels).
         explore: chance of a uniform random action in the first episode; it falls in a line.
         exploit: that chance in the last episode.
     """
