@@ -58,6 +58,12 @@ class Reader(struct.PyTreeNode):
         return jnp.where(other & usable.any(), -1e9, 0.0)
 
 
+def hit(observation: jax.Array, seen: jax.Array, valid: jax.Array) -> jax.Array:
+    """bool[]: whether the observation int32[F] is among those of int32[P, F] that may be read,
+    bool[P]: then a hash map knows what to do."""
+    return (valid & (alike(observation, seen) == observation.size)).any()
+
+
 def alike(observation: jax.Array, seen: jax.Array) -> jax.Array:
     """int32[P]: how many symbols of the observations int32[P, F] equal those of int32[F]."""
     return (seen == observation).reshape(seen.shape[0], -1).sum(-1)

@@ -9,6 +9,7 @@ import pytest
 from flax import nnx
 
 from agents.recurrent import Recurrent
+from agents.tokens import features
 from agents.transformer import ModelConfig, define
 
 SMALL = ModelConfig(width=16, layers=2, heads=2, kind="recurrent")
@@ -34,6 +35,25 @@ def test_logits_depend_on_nothing_after_them_and_on_all_before(model, some_token
         two = np.asarray(logits_of(*model, changed))
         np.testing.assert_array_equal(one[:, :place], two[:, :place])
         assert (one[:, place:] != two[:, place:]).any(axis=(0, 2)).all()
+
+
+def test_the_gradient_reaches_nothing_after_a_logit_and_all_before(some_tokens, face):
+    graph, parameters = define(SMALL, face, jax.random.key(0))
+    tokens = some_tokens(5, 1, 9)
+
+    @jax.jit
+    @jax.jacrev
+    def influence(given):
+        """float[T, A, 1, T, W]"""
+        whole = nnx.merge(graph, parameters)
+        x = whole.embed(given)
+        for block in whole.blocks:
+            x, _ = block(x)
+        return whole._logits(x)[0]
+
+    found = np.asarray(influence(features(tokens, face.symbols, face.actions)))
+    reaches = (found != 0).any(axis=(1, 2, 4))
+    np.testing.assert_array_equal(reaches, np.tri(9, dtype=bool))
 
 
 def test_step_by_step_it_gives_the_logits_of_the_full_forward_pass(model, some_tokens):

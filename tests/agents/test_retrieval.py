@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.retrieval import READERS, Reader
+from agents.retrieval import READERS, Reader, hit
 
 ACTIONS, PLACES, FIELDS = 4, 8, 3
 
@@ -15,6 +15,9 @@ ACTIONS, PLACES, FIELDS = 4, 8, 3
 @jax.jit
 def read(reader: Reader, observation, seen, action, valid):
     return reader.logits(observation, seen, action, valid, ACTIONS)
+
+
+found_there = jax.jit(hit)
 
 
 def expected(reader: Reader, observation, seen, action, valid) -> int | None:
@@ -65,6 +68,9 @@ def test_a_reader_reads_as_plain_python_does(seed, symbols, count, name):
     logits = read(READERS[name], observation, seen, action, valid)
     want = expected(READERS[name], observation, seen, action, valid)
     assert said(logits) == want
+    # What a hash map reads, and only that, is a hit.
+    known = expected(READERS["hash-map"], observation, seen, action, valid) is not None
+    assert bool(found_there(observation, seen, valid)) == known
 
 
 @pytest.fixture
