@@ -51,8 +51,9 @@ class Reader(struct.PyTreeNode):
         near, place = jax.lax.top_k(rank, min(MOST, seen.shape[0]))
         order = jnp.arange(near.shape[0])
         votes = (near >= 0) & (order < self.neighbours)
-        # One vote each, and a little more the nearer: less than a vote in all.
-        weight = jnp.where(votes, 1.0 + (MOST - order) / 100, 0.0)
+        # One vote each, and a draw goes to whom the nearest of them votes for: a half more for the
+        # first, a quarter for the second …, so that no two sums are equal and all are below one.
+        weight = jnp.where(votes, 1.0 + 0.5 ** (order + 1), 0.0)
         best = jnp.argmax(weight @ jax.nn.one_hot(action[place], num_actions))
         other = jnp.arange(num_actions) != best
         return jnp.where(other & usable.any(), -1e9, 0.0)

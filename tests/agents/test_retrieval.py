@@ -38,8 +38,7 @@ def expected(reader: Reader, observation, seen, action, valid) -> int | None:
     tied = [a for a in actions if actions.count(a) == most]
     if len(set(tied)) == 1:
         return tied[0]
-    # A draw: each vote weighs a little more the nearer it is.
-    return max(set(tied), key=lambda a: sum(5 - i for i, b in enumerate(actions) if b == a))
+    return min(set(tied), key=actions.index)  # a draw goes to the nearest's
 
 
 def said(logits) -> int | None:
@@ -97,6 +96,15 @@ def book():
 def test_what_is_read_from_a_book(book, name, observation, action):
     found = read(READERS[name], jnp.array(observation, jnp.int32), *book)
     assert said(found) == action
+
+
+def test_a_draw_of_five_goes_to_the_nearest():
+    """Two votes each for the first and fourth, the second and third."""
+    seen = jnp.array([[1, 2, 3], [1, 2, 9], [1, 9, 9], [9, 9, 9], [8, 8, 8]] + [[7] * 3] * 3)
+    action = jnp.array([1, 0, 0, 1, 2, 3, 3, 3])
+    valid = jnp.arange(8) < 5
+    found = read(READERS["5-nearest-neighbours"], jnp.array([1, 2, 3]), seen, action, valid)
+    assert said(found) == 1
 
 
 @pytest.mark.parametrize("name", sorted(READERS))
