@@ -245,6 +245,17 @@ def test_choices_filter_what_comes_after_them(opened, tmp_path):
     assert kinds[5] == "cell cut foreign" and kinds[6] == "cell foreign end"
 
 
+def test_an_empty_slot_is_still_a_slot(opened, tmp_path):
+    content = replays()
+    for context in content["contexts"]:
+        context["lengths"] = "0 0 4"
+    page = opened(report(tmp_path, content))
+    assert page.locator(".slot").all_text_contents() == [
+        "Demonstration 1no steps",
+        "Model’s episode100■",
+    ]
+
+
 def test_without_oracle_picture_or_symbols(opened, tmp_path):
     content = replays()
     bare = {"optimal": None, "doomed": None, "wrong": -1, "lost": -1, "observations": None}
