@@ -231,7 +231,8 @@ def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
             return {}
         machine |= {"seconds": seconds, "phases": progress.phases.report()}
         found = log.conclude(gather(job, machine))
-        replays.write(job)  # at last: no picture may cost a run its results
+        if not listen:  # nobody watches the trials of a sweep
+            replays.write(job)  # at last: no picture may cost a run its results
         return found
 
 
