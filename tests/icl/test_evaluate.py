@@ -139,7 +139,10 @@ def test_a_reader_repeats_one_whole_demonstration(read, name):
             return (sampled.mean() - random) / (optimum - random)
 
         whole, trained = result.returns
-        assert (whole[:, 1:] == 1).all()
+        if READERS[name].neighbours == 1:
+            assert (whole[:, 1:] == 1).all()
+        else:  # others may outvote what was seen here
+            assert score(whole[:, 1:]) > 0.3
         assert abs(score(whole[:, 0])) < 0.2
         # Chunks of other levels, as its training shows them, help nobody.
         assert score(trained) < 0.3
