@@ -11,6 +11,7 @@ from experiments.figures import SPLITS
 from experiments.page import page
 from experiments.report import brackets, pretty, read_results, replace, signed
 from experiments.study_figures import Line
+from icl.conditions import OWN
 from icl.statistics import interquartile, interval
 
 NAMES = {
@@ -18,7 +19,7 @@ NAMES = {
     "chunk": "steps of a chunk",
     "demos": "demonstrations k",
     "sharing": "trajectories that share a level",
-    "levels": "training levels of a family",
+    "train_levels": "training levels of a family",
     "families": "training families",
     "zipf": "exponent of the levels' frequencies",
     "test": "stickiness of the test",
@@ -101,6 +102,18 @@ def groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
                           axes))
             for _, family, split in parts
         ]})  # fmt: skip
+    own = [row | {"attempt": row["demos"] + 1} for row in pooled if row["demonstrations"] == OWN]
+    if own:
+        note = (
+            "Nothing is demonstrated: an agent plays one level again and again and remembers what "
+            "it did. Sampled actions; bars are 95 % intervals over seeds."
+        )
+        rest = [axis for axis in axes if axis not in ("demos", "demonstrations")]
+        made.append({"name": "Own attempts", "note": note, "panels": [
+            _panel(SPLITS[split], figures.lines_figure(
+                _gather([r for r in own if r["split"] == split], "attempt", rest), "attempt"))
+            for split in splits
+        ]})  # fmt: skip
     if results.get("probes"):
         made += probe_groups(results)
     if results["published"]:
@@ -160,7 +173,8 @@ def probe_groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def table(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every cell over its seeds: mean, interval and interquartile mean of the score, success."""
+    """Every cell over its seeds: mean, interval and interquartile mean of the score, success, and
+    the share of the steps played whose observation was demonstrated."""
     own = [axis for axis in results["axes"] if axis not in ("demos", "demonstrations", "update")]
     fields = (*own, "split", "family", "demonstrations", "demos")
     parts: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
@@ -170,6 +184,7 @@ def table(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     made = []
     for place, part in parts.items():
         scores = [row["score"] for row in part]
+        hits = [row["hit"] for row in part if "hit" in row and row["demonstrations"] != OWN]
         found = interval(scores)
         made.append({
             "place": place,
@@ -177,6 +192,7 @@ def table(results: Mapping[str, Any]) -> list[dict[str, Any]]:
             "ends": brackets(found.low, found.high),
             "middle": interquartile(scores).estimate,
             "success": sum(row["success"] for row in part) / len(part),
+            "hit": sum(hits) / len(hits) if hits else None,
         })  # fmt: skip
     return [{"fields": fields, "lines": made}]
 

@@ -17,7 +17,7 @@ DEMONSTRATIONS: Mapping[str, str] = MappingProxyType(
     }
 )  # what is shown before the agent acts
 ACTINGS = ("sampled", "greedy")  # how an action is taken from the logits
-OWN = "own attempts"  # in the place of a kind of demonstrations: nothing was shown, k is the attempt
+OWN = "own attempts"  # in the place of what is shown, where nothing is: k counts attempts
 METHODS: Mapping[str, str] = MappingProxyType(
     {
         "imitation": "say every action of the context",

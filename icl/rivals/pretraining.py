@@ -42,7 +42,7 @@ class Pretraining(Program):
             ValueError: the arm's contexts have no slots.
         """
         if arm.alone:
-            raise ValueError("a query needs transitions of other trajectories: use the arm shuffled")
+            raise ValueError("a query needs transitions of other trajectories: use arm shuffled")
         deal_key, step_key = jax.random.split(key)
         levels, slots, horizon = groups.valid.shape
         context = arrange(deal_key, arm, groups, jnp.zeros(levels, jnp.int32))

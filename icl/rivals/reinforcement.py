@@ -4,7 +4,8 @@ arXiv 1611.02779; Wang et al. 2016, arXiv 1611.05763), with the transformer for 
 Nobody demonstrates. In every update the model plays trials in fresh levels (icl/attempts.py): a
 context holds all that it did in this one, and what it earns in later attempts counts for what it
 found out in earlier ones. So it is paid for exploring, and knows at a test how to. Its transitions
-are its own, many times as many as imitation is shown, so it is an upper rival and not a matched one.
+are its own, four times as many as imitation is shown, each of them passed over three times: it is
+an upper rival, not a matched one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from icl.train import Metrics, Program, Run, TrainState
 TRIALS = 4  # of each level at the same time
 EPOCHS = 3  # passes over what was played
 PARTS = 4  # minibatches of a pass
-NUMBERS = PPOConfig(gamma=0.99, gae_lambda=0.95, entropy=0.01)  # its sizes are not used
+NUMBERS = PPOConfig(gamma=0.99, gae_lambda=0.95, entropy=0.01, critic=0.1)  # its sizes are not used
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +106,9 @@ class Reinforcement(Program):
         )
         return TrainState(parameters, moments, state.step + 1, state.key), metrics
 
-    def explored(self, parameters: Parameters, key: jax.Array, pools: tuple[LevelSet, ...]) -> Trial:
+    def explored(
+        self, parameters: Parameters, key: jax.Array, pools: tuple[LevelSet, ...]
+    ) -> Trial:
         """Trial[L, C, N]: N trials in each of ``config.levels`` levels of every family; the key is
         consumed."""
         pick_key, key = jax.random.split(key)
