@@ -126,8 +126,8 @@ def novelty_rows(found: Novelty, parts: list[int]) -> list[Row]:
         rows.append(at | {"measure": "steps at distance", "score": steps / near[:, 0].sum()})
         if steps:
             rows.append(at | {"measure": "agree at distance", "score": agrees / steps})
-    for name, (episodes, steps, agrees, loss) in zip(BINS, whole, strict=True):
-        at = {"novelty": name}
+    for most, (episodes, steps, agrees, loss) in zip(BINS, whole, strict=True):
+        at = {"novelty": most}
         rows.append(at | {"measure": "episodes of novelty", "score": episodes / whole[:, 0].sum()})
         if steps:
             rows.append(at | {"measure": "agree at novelty", "score": agrees / steps})

@@ -18,7 +18,7 @@ from flax import struct
 from agents.retrieval import alike
 from icl.contexts import Context
 
-BINS = ("none", "to 1/4", "to 1/2", "to 3/4", "to 1")  # novelty of an episode, ends included
+BINS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of novelty: each reaches up to this, the first is 0 only
 
 
 class Novelty(struct.PyTreeNode):

@@ -48,7 +48,7 @@ def test_families_are_pooled_over_steps_by_distance_and_novelty(result):
     assert score(rows, measure="agree at distance", distance=0, **pooled) == pytest.approx(9 / 16)
     assert score(rows, measure="agree at distance", distance=2, family="maze") == 0.0
     at = {"measure": "episodes of novelty"} | pooled
-    assert [score(rows, novelty=name, **at) for name in BINS] == pytest.approx([0, 0.8, 0, 0, 0.2])
+    assert [score(rows, novelty=most, **at) for most in BINS] == pytest.approx([0, 0.8, 0, 0, 0.2])
     few = {"novelty": BINS[1]} | pooled
     assert score(rows, measure="agree at novelty", **few) == pytest.approx(11 / 40)
     assert score(rows, measure="loss at novelty", **few) == pytest.approx(0.5)

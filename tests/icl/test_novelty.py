@@ -57,7 +57,7 @@ def by_hand(context, logits):
             own.append((away > 0, agrees, loss))
         new, agrees, loss = np.sum(own, axis=0)
         share = new / len(own)
-        place = next(i for i, end in enumerate((0, 0.25, 0.5, 0.75, 1)) if share <= end)
+        place = next(i for i, end in enumerate(BINS) if share <= end)
         episode[place] += 1, len(own), agrees, loss
     return distance, episode
 
