@@ -91,6 +91,7 @@ def _failures(results: Mapping[str, Any], target: Any) -> None:
         panels[-1].set_title(failure_map.PAPER, loc="left", fontweight="bold", pad=8)
         panels[-1].set_xlabel("agreement with the demonstration")
         panels[0].set_ylabel("score (paper: mean return)")
+        panels[0].set_ylim(bottom=min(-0.3, panels[0].get_ylim()[0]))  # room for the lowest name
         for axis in panels:
             axis.set_xlim(-0.03, 1.03)
             axis.spines[["top", "right"]].set_visible(False)
