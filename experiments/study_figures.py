@@ -35,6 +35,7 @@ def lines_figure(
     figure = go.Figure()
     for index, (name, line) in enumerate(lines.items()):
         colour = PALETTE[index % len(PALETTE)]
+        _, shape = MARKERS[(index + index // len(PALETTE)) % len(MARKERS)]  # another a round
         figure.add_trace(
             go.Scatter(
                 name=name,
@@ -43,9 +44,9 @@ def lines_figure(
                 text=[f"{place}: {found.estimate:.3f} {_ends(found)}" for place, found in line],
                 hovertemplate="%{text}<extra>%{fullData.name}</extra>",
                 mode="markers" if words else "lines+markers",
-                marker={"size": 8, "symbol": MARKERS[index % len(MARKERS)][1], "color": colour},
+                marker={"size": 8, "symbol": shape, "color": colour},
                 line={"color": colour, "width": 2},
-                error_y=_bars(line, colour),
+                error_y=bars([found for _, found in line], colour),
             )
         )
     if zero:
@@ -109,15 +110,17 @@ def published_figure(lines: Sequence[Any], x: str) -> dict[str, Any]:
     return lines_figure(made, x, y="mean return (paper)", zero=False)
 
 
-def _bars(line: Line, colour: str) -> dict[str, Any]:
+def bars(line: Sequence[Interval], colour: str) -> dict[str, Any]:
+    """Plotly's error bars: the intervals around their estimates; none where they are not known."""
+
     def reach(end: float) -> float | None:
         return end if math.isfinite(end) else None
 
     return {
         "type": "data",
         "symmetric": False,
-        "array": [reach(found.high - found.estimate) for _, found in line],
-        "arrayminus": [reach(found.estimate - found.low) for _, found in line],
+        "array": [reach(found.high - found.estimate) for found in line],
+        "arrayminus": [reach(found.estimate - found.low) for found in line],
         "thickness": 1.4,
         "width": 3,
         "color": colour,

@@ -85,7 +85,8 @@ def found_of(name, score):
         [
             {"arm": "bursty", "seed": s, "split": split, "family": "all", "demos": k,
              "demonstrations": kind, "measure": measure, "score": 0.1 * i + 0.01 * s * j}
-            for s in SEEDS for split in ("unseen-level", "unseen-family") for k in (1, 3)
+            for s in SEEDS for k in (1, 3)
+            for split in ("seen-level", "unseen-level", "unseen-family")
             for j, kind in enumerate(("whole", "relabelled", "foreign"))
             for i, measure in enumerate(MEASURES)
         ] + [
