@@ -44,7 +44,7 @@ def _shown(base: CompareConfig) -> list[Point]:
 
 def _shown_claims(found: Found) -> list[Verdict]:
     made = []
-    rivals = [*LEARNED][1:] + [*READERS]
+    rivals = [agent for agent in (*LEARNED, *READERS) if agent != MODEL]
     for test in TESTS:
         for split in SPLITS:
             own = found.scores(split, agent=MODEL, test=test)

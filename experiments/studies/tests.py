@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 from experiments.config import CompareConfig
 from experiments.studies.data import ALIKE, vary

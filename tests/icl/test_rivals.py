@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from agents.tokens import tokens_of
+from agents.tokens import Tokens, tokens_of
 from icl.actor import ModelActor
 from icl.arms import Arm, named
 from icl.conditions import METHODS
@@ -83,10 +83,10 @@ def test_what_is_still_to_come_is_counted_in_each_cell(traceable):
                     total = 0.0
 
 
-def test_a_promise_is_kept_account_of(start):
+def test_a_promise_is_kept_account_of():
     """The model behind hears the target at the start, less what was earned after; a context tells
     its own."""
-    heard = []
+    heard: list[np.ndarray] = []
 
     class Ear:
         graph = parameters = None
@@ -97,9 +97,6 @@ def test_a_promise_is_kept_account_of(start):
 
     actor = Promised(model=Ear(), target=1.0)  # type: ignore[arg-type]
     promised = jnp.full((1, 2), 1.0)
-    program, _ = start()
-    blank = program  # any tokens do
-    del blank
     for reward, begins in ((5.0, True), (0.0, False), (0.25, False), (0.5, False), (7.0, True)):
         tokens = _tokens(reward, begins)
         _, (_, promised) = actor.logits((None, promised), tokens, 0)
@@ -107,8 +104,6 @@ def test_a_promise_is_kept_account_of(start):
 
 
 def _tokens(reward, begins):
-    from agents.tokens import Tokens
-
     full = lambda x, dtype: jnp.full((1, 2), x, dtype)  # noqa: E731
     seen = jnp.zeros((1, 2, 2), jnp.int32)
     return Tokens(seen, full(0, jnp.int32), full(reward, jnp.float32), full(False, bool), seen,
