@@ -363,7 +363,9 @@ def _hear(
     return now
 
 
-def _curve(job: Comparison, cell: Cell, update: int, result: list[Any]) -> list[dict[str, Any]]:
+def _curve(
+    job: Comparison, cell: Cell, update: int, result: tuple[Any, Any]
+) -> list[dict[str, Any]]:
     return [
         {"kind": "evaluation", "update": update}
         | {field: row[field] for field in ("arm", "seed", "split", "demos", "score")}

@@ -94,8 +94,8 @@ def build(config: CompareConfig) -> Suite:
         unknown = [name for name in config.families if not inner[name].num_states]
         if config.method == "distillation" and unknown:
             raise ValueError(
-                f"method distillation: its learner is tabular, and the states of {unknown[0]} cannot "
-                "be enumerated; leave that family out"
+                f"method distillation: its learner is tabular, and {unknown[0]} cannot number its "
+                "states; leave that family out"
             )
         ready = {name: behind(env) for name, env in inner.items()}
         tested = {}

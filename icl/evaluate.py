@@ -86,8 +86,11 @@ def evaluate(
 
     return tuple(
         Result(
-            *(part(x, i) for x in (played.returns, played.success, played.steps, played.hits)),
-            shown.references[i],
+            returns=part(played.returns, i),
+            success=part(played.success, i),
+            steps=part(played.steps, i),
+            hits=part(played.hits, i),
+            references=shown.references[i],
         )
         for i in range(sets)
     )
