@@ -224,13 +224,17 @@ class Transformer(nnx.Module):
 
     def __call__(self, tokens: Tokens) -> jax.Array:
         """Logits float32[B, T, A] of contexts Tokens[B, T]."""
+        return self.head(self.features(tokens)).astype(jnp.float32)
+
+    def features(self, tokens: Tokens) -> jax.Array:
+        """float[B, T, d] of contexts Tokens[B, T]: what the head reads, and a critic may."""
         x = self._sequence(tokens)
         for block in self.blocks:
             whole = type(block).__call__
             call = nnx.remat(whole) if self.config.remat else whole
             x, _ = call(block, x)
         stride = self.config.stride
-        return self._logits(x if stride == 1 else x[:, stride - 1 :: stride])
+        return self.norm(x if stride == 1 else x[:, stride - 1 :: stride])
 
     def attention(self, tokens: Tokens) -> jax.Array:
         """float32[layer, B, H, T, T]: of contexts Tokens[B, T], how much each position (axis -2)

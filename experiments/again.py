@@ -23,7 +23,7 @@ def restored(job: Comparison, cells: list[Cell]) -> Iterator[tuple[Cell, list[re
         ConfigError: a checkpoint cannot be read.
     """
     like = job.initial(0)[1].parameters
-    tester = job.tester(job.model)
+    tester = job.tester(job.model, job.config.attempts)
     with job.progress.task("testing", len(cells), "cells") as bar:
         for wave in job.waves(cells):
             padded = job.padded(wave)
@@ -53,7 +53,7 @@ def read(job: Comparison) -> None:
         padded = job.padded(wave)
         readers = job.stack([READERS[reader] for reader, _ in padded])
         tested = job.test(tester, [("bursty", seed) for _, seed in padded], readers)
-        for (reader, seed), result in zip(wave, tested, strict=False):
+        for (reader, seed), (result, _) in zip(wave, tested, strict=False):
             head = {"arm": reader, "chunk": None, "p_b": None, "seed": seed}
             rows = results_lib.rows_of(
                 head,

@@ -32,10 +32,13 @@ from icl import arms as arms_lib
 from icl import parallel
 from icl.actor import Actor, ModelActor
 from icl.arms import Arm
+from icl.attempts import attempts
+from icl.conditions import OWN
 from icl.demonstrations import show
 from icl.evaluate import EvaluateConfig, evaluate
 from icl.parallel import Layout
 from icl.regent import RegentActor
+from icl.rivals import PROGRAMS
 from icl.train import Numbers, Program, Run, TrainConfig, TrainState
 from icl.train import initial as start
 
@@ -98,9 +101,10 @@ class Comparison:
             pool=c.pool,
             query_loss=c.query_loss,
             accumulate=c.accumulate,
+            history=c.history,
             fsdp=c.fsdp,
         )
-        return start(model, self.suite.interface, new_key(seed), shapes)
+        return start(model, self.suite.interface, new_key(seed), shapes, PROGRAMS[c.method])
 
     def _run(self, cell: Cell, levels: tuple[LevelSet, ...] | None = None) -> Run:
         c = self.config
@@ -117,11 +121,11 @@ class Comparison:
         return parallel.stack(trees, self.layout)
 
     def model(self, parameters: Any) -> Actor:
-        """The trained transformer as an actor, with retrieval around it where asked."""
-        model = ModelActor(parameters, self.program.graph)
-        if not self.config.regent:
-            return model
-        return RegentActor(model, self.config.regent, self.suite.interface.actions)
+        """A trained model as an actor, with retrieval around it where asked."""
+        actor = self.program.actor(parameters)
+        if not (self.config.regent and isinstance(actor, ModelActor)):
+            return actor
+        return RegentActor(actor, self.config.regent, self.suite.interface.actions)
 
     @functools.cached_property
     def _trainer(self) -> Any:
@@ -162,15 +166,21 @@ class Comparison:
             sharding.by_hand(lambda key, arm, families: show(key, arm, families, **sizes))
         )
 
-    def tester(self, act: Callable[[Any], Actor]) -> Callable[..., Any]:
-        """A compiled test of the actor that ``act`` makes of what is stacked for each run."""
+    def tester(self, act: Callable[[Any], Actor], attempted: int = 0) -> Callable[..., Any]:
+        """A compiled test of the actor that ``act`` makes of what is stacked for each run: the
+        Results of k-shot episodes, and of so many attempts of its own, none for 0."""
         c = self.config
         shapes = EvaluateConfig(levels=c.levels, episodes=c.episodes, demos=c.demos)
-        return self.side_by_side(
-            lambda mind, key, families, shown: evaluate(
-                act(sharding.in_use(mind)), shapes, key, families, shown
-            )
-        )
+
+        def test(mind: Any, key: jax.Array, families: Any, shown: Any) -> tuple[Any, Any]:
+            actor = act(sharding.in_use(mind))
+            shot = evaluate(actor, shapes, key, families, shown)
+            if not attempted:
+                return shot, ()
+            own = jax.random.fold_in(key, 1)
+            return shot, attempts(actor, shapes, own, families, attempted)
+
+        return self.side_by_side(test)
 
     def test_keys(self, seed: int) -> tuple[jax.Array, jax.Array]:
         """What the tests of a seed show and play with."""
@@ -178,7 +188,7 @@ class Comparison:
         return jax.random.fold_in(base, 0), jax.random.fold_in(base, 1)
 
     def test(self, tester: Callable[..., Any], cells: list[Cell], minds: Any) -> list[Any]:
-        """One tuple of Results (NumPy), set by set, a cell. The key is the seed's: all arms of a
+        """What the tester returns (NumPy), a cell. The key is the seed's: all arms of a
         seed meet the same levels, demonstrations and dice."""
         keys = zip(*(self.test_keys(seed) for _, seed in cells))
         show_keys, play_keys = (self.stack([*own]) for own in keys)
@@ -187,7 +197,7 @@ class Comparison:
         shown = self._shower(show_keys, self.stack(rules), families)
         return parallel.unstack(parallel.fetch(tester(minds, play_keys, families, shown)))
 
-    def rows(self, cell: Cell, results: list[Any]) -> list[results_lib.Row]:
+    def rows(self, cell: Cell, results: tuple[Any, Any]) -> list[results_lib.Row]:
         """The rows of one cell; an arm whose contexts have no slots is shown whole ones only."""
         arm = self.arm(cell[0])
         unfit = ("as-trained",) if arm.alone else ()
@@ -197,9 +207,9 @@ class Comparison:
             "p_b": None if arm.alone else float(arm.burstiness),
             "seed": cell[1],
         }
-        names = self.levels(cell[1]).names
-        kinds = self.config.demonstrations
-        return results_lib.rows_of(head, names, results, kinds, leave_out=unfit)
+        names, (shot, own) = self.levels(cell[1]).names, results
+        rows = results_lib.rows_of(head, names, shot, self.config.demonstrations, leave_out=unfit)
+        return rows + (results_lib.rows_of(head, names, own, (OWN,)) if own else [])
 
     def unfinished(self, cells: list[Cell]) -> list[Cell]:
         """Those of the cells that process 0 has no rows of yet."""
@@ -247,7 +257,7 @@ def fill(job: Comparison, listen: Listener | None = None, log: Log | None = None
     job.compile_ahead(fresh)
     if fresh:
         with progress.task("training", len(fresh) * job.config.updates, "updates") as bar:
-            tester = job.tester(job.model)
+            tester = job.tester(job.model, job.config.attempts)
             for wave in job.waves(fresh):
                 bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
                 _train_wave(job, wave, tester, bar, log, listen or (lambda lines: None))
@@ -353,7 +363,9 @@ def _hear(
     return now
 
 
-def _curve(job: Comparison, cell: Cell, update: int, result: list[Any]) -> list[dict[str, Any]]:
+def _curve(
+    job: Comparison, cell: Cell, update: int, result: tuple[Any, Any]
+) -> list[dict[str, Any]]:
     return [
         {"kind": "evaluation", "update": update}
         | {field: row[field] for field in ("arm", "seed", "split", "demos", "score")}

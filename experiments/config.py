@@ -15,7 +15,7 @@ from experiments.families import check_families, expand, known
 from experiments.processes import Processes, check_devices, check_processes
 from experiments.trackers import TRACKERS
 from icl import arms as arms_lib
-from icl.conditions import DEMONSTRATIONS
+from icl.conditions import DEMONSTRATIONS, METHODS
 
 READS = ("hash-map", "nearest-neighbour", "5-nearest-neighbours", "hash-map-else-nearest")
 """The readers of agents/retrieval.py, which needs JAX."""
@@ -93,6 +93,11 @@ class CompareConfig(Processes):
     """Activations: float32 or bfloat16."""
     remat: bool = False
     """Recompute blocks in the backward pass to save memory."""
+    method: str = "imitation"
+    """How it is trained: imitation, return-conditioned (decision transformer), distillation (of a
+    learner's attempts), pretraining (DPT; arm shuffled) or reinforcement (RL²)."""
+    history: int = 128
+    """Episodes of the learner that distillation shows its attempts of."""
     kind: str = "transformer"
     """The model: transformer, or recurrent (gated recurrent units in the place of attention)."""
     tokens: str = "step"
@@ -116,6 +121,9 @@ class CompareConfig(Processes):
     relabelled, reordered (icl/conditions.py says what each is)."""
     demos: int = 3
     """K: tests show k = 0 … K demonstrations; at most slots - 1."""
+    attempts: int = 0
+    """Test agents also without demonstrations, over so many attempts of their own that they
+    remember; at most slots. 0 leaves that out."""
     levels: int = 64
     """Test levels of each family and split, a multiple of 16."""
     episodes: int = 1
@@ -208,6 +216,12 @@ def check(config: CompareConfig) -> None:
             f"demos {config.demos}: a context of {config.slots} slots holds at most "
             f"{config.slots - 1} demonstrations and the query; lower demos or raise slots"
         )
+    if config.attempts > config.slots:
+        raise ConfigError(
+            f"attempts {config.attempts}: a context of {config.slots} slots holds that many; lower "
+            "attempts or raise slots"
+        )
+    _check_method(config)
     chunks, rest = divmod(config.updates, config.report_every)
     if rest or config.report_every % config.pool:
         raise ConfigError(
@@ -250,7 +264,8 @@ def _check_numbers(config: CompareConfig) -> None:
         "seed": 0, "seeds": 1, "updates": 1, "report_every": 1, "curve": 0, "horizon": 1,
         "chunk": 1, "slots": 1, "contexts": 1, "pool": 1, "symbols": 0, "train_levels": 1,
         "zipf": 0, "width": 1, "layers": 1, "heads": 1, "warmup": 0, "weight_decay": 0,
-        "demos": 0, "levels": 1, "regent": 0, "episodes": 1, "devices": 0, "runs_per_device": 0,
+        "demos": 0, "attempts": 0, "history": 1, "levels": 1, "regent": 0, "episodes": 1,
+        "devices": 0, "runs_per_device": 0,
         "expert_updates": 1, "data": 1, "model": 1, "accumulate": 1,
     }  # fmt: skip
     for field, low in least.items():
@@ -286,6 +301,25 @@ def _check_numbers(config: CompareConfig) -> None:
         raise ConfigError(f"tokens {config.tokens!r}: use step or interleaved")
     if config.dtype not in ("float32", "bfloat16"):
         raise ConfigError(f"dtype {config.dtype!r}: use float32 or bfloat16")
+
+
+def _check_method(config: CompareConfig) -> None:
+    known("method", (config.method,), tuple(METHODS))
+    if config.method == "pretraining" and "single" in config.arms:
+        raise ConfigError(
+            "method pretraining needs the transitions of other trajectories, and arm single has "
+            "none; use --arms shuffled"
+        )
+    if config.method == "distillation" and config.history < config.slots:
+        raise ConfigError(
+            f"history {config.history}: {config.slots} attempts of the learner are shown; raise "
+            "history or lower slots"
+        )
+    if config.method != "imitation" and (config.regent or config.data * config.model > 1):
+        raise ConfigError(
+            f"method {config.method} runs on one device a run and without retrieval; leave out "
+            "data, model and regent"
+        )
 
 
 def _check_names(config: CompareConfig) -> None:

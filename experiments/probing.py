@@ -13,6 +13,7 @@ from experiments import processes
 from experiments.compare import Cell, Comparison
 from experiments.results import Row
 from icl import parallel
+from icl.novelty import BINS, Novelty
 from icl.probes import MEASURES, probe
 
 KINDS = ("whole", "relabelled", "foreign")
@@ -23,11 +24,19 @@ def place(job: Comparison, cell: Cell) -> str:
     return f"probes/{job.folder.cell(*cell)}.json"
 
 
+def probed(job: Comparison, cell: Cell) -> bool:
+    """Whether the probes of a cell are kept, with every measure that there is by now."""
+    if not (job.folder.path / place(job, cell)).is_file():
+        return False
+    return MEASURES.keys() <= {row["measure"] for row in job.folder.read(place(job, cell))}
+
+
 def probe_cells(job: Comparison) -> None:
     """Probes the trained cells of a comparison that have not been probed, for one demonstration
-    and for all of them, on demonstrations as they are, renamed, and of another level."""
+    and for all of them, on demonstrations as they are, renamed, and of another level. They lie
+    under the test's stickiness, like its levels."""
     config, folder = job.config, job.folder
-    cells = [cell for cell in job.cells if not (folder.path / place(job, cell)).is_file()]
+    cells = [cell for cell in job.cells if not probed(job, cell)]
     cells = [(arm, seed) for arm, seed in processes.agree(cells)]
     if not cells:
         return
@@ -97,6 +106,7 @@ def rows_of(
                         for i, name in enumerate(MEASURES)
                         if name in ("loss", "copy")
                     ]
+                rows += [head | row for row in novelty_rows(result.novelty, parts)]
                 losses, steps = result.loss[parts].sum(0), result.steps[parts].sum(0)
                 rows += [
                     head
@@ -104,3 +114,22 @@ def rows_of(
                     for t in np.flatnonzero(steps)
                 ]
     return [row | {"score": float(row["score"])} for row in rows]
+
+
+def novelty_rows(found: Novelty, parts: list[int]) -> list[Row]:
+    """Of some sets together, by distance: the share of the steps there, and of them the share of
+    agreement. By novelty of episodes: the share of episodes, agreement and loss."""
+    rows: list[Row] = []
+    near, whole = found.distance[parts].sum(0), found.episode[parts].sum(0)
+    for distance, (steps, agrees) in enumerate(near):
+        at: Row = {"distance": distance}
+        rows.append(at | {"measure": "steps at distance", "score": steps / near[:, 0].sum()})
+        if steps:
+            rows.append(at | {"measure": "agree at distance", "score": agrees / steps})
+    for most, (episodes, steps, agrees, loss) in zip(BINS, whole, strict=True):
+        at = {"novelty": most}
+        rows.append(at | {"measure": "episodes of novelty", "score": episodes / whole[:, 0].sum()})
+        if steps:
+            rows.append(at | {"measure": "agree at novelty", "score": agrees / steps})
+            rows.append(at | {"measure": "loss at novelty", "score": loss / steps})
+    return rows

@@ -68,12 +68,15 @@ def write(job: Comparison) -> None:
         lambda actor, keys, arm, families: replay(actor, shapes, keys, arm, families, count=levels),
         compiler_options=HASTE if jax.default_backend() == "cpu" else None,
     )
+    if not isinstance(job.program.actor(job.initial(seed)[1].parameters), ModelActor):
+        job.progress.say(f"no replays: the viewer shows no {config.method} models")
+        return
     like = job.initial(seed)[1].parameters
     pictures, contexts, episodes = Table(), Table(), []
     for name in config.arms:
         arm = arms_lib.named(name, config.chunk)
         kept = checkpoint.restore(job.folder.checkpoint(name, seed), like)
-        actor = ModelActor(kept, job.program.graph)
+        actor = job.program.actor(kept)
         rule = dataclasses.replace(arm, alone=False)
         found = jax.device_get(play(actor, job.test_keys(seed), rule, sets.test))
         shown = SHOWN[: 1 if arm.alone else kinds]

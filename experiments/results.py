@@ -35,7 +35,8 @@ def rows_of(
 
     Returns:
         A row for each family of each split and, as family ``all``, for the families of a split
-        together: sums run over the levels of all of them.
+        together: sums run over the levels of all of them. ``hit`` is the share of the steps played
+        whose observation was demonstrated.
     """
     rows = []
     for split in dict.fromkeys(split for _, split in names):
@@ -43,6 +44,10 @@ def rows_of(
         for family, parts in [("all", [r for _, r in own]), *((f, [r]) for f, r in own)]:
             returns = np.concatenate([r.returns for r in parts], axis=1)
             success = np.concatenate([r.success for r in parts], axis=1)
+            steps, hits = (
+                np.concatenate([getattr(r, name) for r in parts], axis=1)
+                for name in ("steps", "hits")
+            )
             references = np.concatenate([r.references for r in parts])
             for d, a, k in np.ndindex(len(kinds), len(ACTINGS), returns.shape[2]):
                 if kinds[d] in leave_out or ACTINGS[a] not in actings:
@@ -62,6 +67,7 @@ def rows_of(
                         "score": float(gain.sum() / (references[:, 1] - references[:, 0]).sum()),
                         "success": float(success[d, :, k, a].mean()),
                         "return": float(cell.mean()),
+                        "hit": float(hits[d, :, k, a].sum() / steps[d, :, k, a].sum()),
                     }
                 )
     return rows

@@ -40,6 +40,7 @@ def lines_figure(
     for index, (name, line) in enumerate(lines.items()):
         colour = PALETTE[index % len(PALETTE)]
         shift = 0.012 * (index - (len(lines) - 1) / 2)  # so that intervals do not hide each other
+        _, shape = MARKERS[(index + index // len(PALETTE)) % len(MARKERS)]  # another a round
         figure.add_trace(
             go.Scatter(
                 name=html.escape(name, quote=False),  # markup in it is shown, not obeyed
@@ -54,9 +55,9 @@ def lines_figure(
                 ],
                 hovertemplate="%{text}<extra>%{fullData.name}</extra>",
                 mode="markers" if words else "lines+markers",
-                marker={"size": 8, "symbol": MARKERS[index % len(MARKERS)][1], "color": colour},
+                marker={"size": 8, "symbol": shape, "color": colour},
                 line={"color": colour, "width": 2},
-                error_y=_bars(line, colour),
+                error_y=bars([found for _, found in line], colour),
             )
         )
     if zero:
@@ -129,7 +130,8 @@ def panel(title: str, figure: dict[str, Any]) -> dict[str, Any]:
     said = []
     for trace in figure["data"]:
         if trace["type"] == "scatter":
-            said.append(f"{trace.get('meta', 'score')}: {', '.join(trace.get('text', []))}")
+            name = trace.get("meta", trace.get("name"))
+            said.append(f"{name}: {', '.join(trace.get('text', []))}")
         elif trace["type"] == "heatmap":
             said += [
                 f"{x}, {y}: {text}"
@@ -148,15 +150,17 @@ def _score(found: Interval, digits: int) -> str:
     return f"{found.estimate:z.{digits}f}".replace("-", "−")
 
 
-def _bars(line: Line, colour: str) -> dict[str, Any]:
+def bars(line: Sequence[Interval], colour: str) -> dict[str, Any]:
+    """Plotly's error bars: the intervals around their estimates; none where they are not known."""
+
     def reach(end: float) -> float | None:
         return end if math.isfinite(end) else None
 
     return {
         "type": "data",
         "symmetric": False,
-        "array": [reach(found.high - found.estimate) for _, found in line],
-        "arrayminus": [reach(found.estimate - found.low) for _, found in line],
+        "array": [reach(found.high - found.estimate) for found in line],
+        "arrayminus": [reach(found.estimate - found.low) for found in line],
         "thickness": 1.4,
         "width": 3,
         "color": colour,

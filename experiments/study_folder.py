@@ -30,7 +30,9 @@ ELSEWHERE = (
     "process", "remat", "log",
 )  # fmt: skip
 """Fields that say which cells there are, or how and where they are computed, not what a cell is."""
-TESTED = ("test_stickiness", "regent", "demonstrations", "demos", "levels", "episodes")
+TESTED = (
+    "test_stickiness", "regent", "demonstrations", "demos", "attempts", "levels", "episodes",
+)  # fmt: skip
 """Fields that only a test depends on."""
 
 

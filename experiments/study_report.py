@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments import failure_map
 from experiments import study_figures as figures
 from experiments.figures import SPLITS
 from experiments.page import page
 from experiments.report import FILTERS, brackets, read_results, replace
 from experiments.study_figures import Line
 from experiments.study_figures import panel as _panel
+from icl.conditions import OWN
 from icl.statistics import interquartile, interval
 
 NAMES = {
@@ -19,7 +21,7 @@ NAMES = {
     "chunk": "steps of a chunk",
     "demos": "demonstrations k",
     "sharing": "trajectories that share a level",
-    "levels": "training levels of a family",
+    "train_levels": "training levels of a family",
     "families": "training families",
     "zipf": "exponent of the levels' frequencies",
     "test": "stickiness of the test",
@@ -27,6 +29,8 @@ NAMES = {
     "parameters": "parameters of the blocks",
     "update": "updates",
     "demonstrations": "what is shown",
+    "distance": "symbols that differ",
+    "novelty": "novelty of the episode",
 }
 ORDER = ("unseen-level", "unseen-family", "seen-level")
 
@@ -78,6 +82,8 @@ def groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
                    figures.map_figure(cells_of(pooled, axes, split), *map(named, axes)))
             for split in splits
         ]})  # fmt: skip
+    if axes == failure_map.AXES:
+        made.append(failure_group(results))
     if axes[0] == "update":
         note = "Means over seeds of tests on the way; bars are 95 % intervals."
         made.append({"name": "Score on the way", "note": note, "panels": [
@@ -105,9 +111,21 @@ def groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
                           axes))
             for _, family, split in parts
         ]})  # fmt: skip
+    own = [row | {"attempt": row["demos"] + 1} for row in pooled if row["demonstrations"] == OWN]
+    if own:
+        note = (
+            "Nothing is demonstrated: an agent plays one level again and again and remembers what "
+            "it did. Sampled actions; bars are 95 % intervals over seeds."
+        )
+        rest = [axis for axis in axes if axis not in ("demos", "demonstrations")]
+        made.append({"name": "Own attempts", "note": note, "panels": [
+            _panel(SPLITS[split], figures.lines_figure(
+                _gather([r for r in own if r["split"] == split], "attempt", rest), "attempt"))
+            for split in splits
+        ]})  # fmt: skip
     if results.get("probes"):
         made += probe_groups(results)
-    if results["published"]:
+    if results["published"] and axes != failure_map.AXES:
         note = "Mean returns in other environments: only the course compares, not the height."
         made.append({"name": "In the paper", "note": note, "panels": [
             _panel("Raparthy et al., arXiv 2312.03801",
@@ -116,8 +134,26 @@ def groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     return made
 
 
+def failure_group(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The failure map, and the paper's beside it."""
+    note = (
+        "A mark is a family in one setting, after one demonstration: the mean over seeds, with "
+        "95 % intervals. Across: how often the model's most probable action is the expert's, "
+        "teacher-forced (an expert that draws among equally good actions agrees with itself less "
+        "than always), or the one that a renamed demonstration shows. Up: what it scores when it "
+        "plays on whole demonstrations. Colour: share of mistakes that end the episode. Shape: "
+        "stickiness of the test. Hollow: meanings fixed and p_b = 0, in weights."
+    )
+    found = ((plane, failure_map.marks(results, plane)) for plane in failure_map.PLANES)
+    panels = [
+        _panel(plane.title, failure_map.plane_figure(own, plane)) for plane, own in found if own
+    ]
+    paper = _panel(failure_map.PAPER, failure_map.paper_figure(results["published"]))
+    return {"name": "Failure map", "note": note, "panels": [*panels, paper], "tall": True}
+
+
 def probe_groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The charts of probes: where actions come from, and the failure map."""
+    """The charts of probes: where actions come from, and what each head does."""
     x, rest = results["axes"][0], list(results["axes"][1:])
     rows = [r for r in results["probes"] if r["demos"] == 1 and r["split"] in ORDER[:2]]
     pooled = [r for r in rows if r["family"] == "all"]
@@ -145,6 +181,27 @@ def probe_groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
         "at each step. Bars are 95 % intervals over seeds."
     )
     found = [{"name": "Where its actions come from", "note": note, "panels": panels}]
+    whole = [r for r in pooled if r["demonstrations"] == "whole" and r["split"] == ORDER[0]]
+    apart = (
+        ("agree at novelty", "Plays the expert's action", "novelty"),
+        ("episodes of novelty", "Share of the episodes", "novelty"),
+        ("agree at distance", "Plays the expert's action", "distance"),
+        ("steps at distance", "Share of the steps", "distance"),
+    )
+    panels = [
+        _panel(f"{title}, by {at}", figures.lines_figure(
+            _gather(own, at, [x, *rest]), named(at), y="share"))
+        for measure, title, at in apart
+        if (own := [r for r in whole if r["measure"] == measure])
+    ]  # fmt: skip
+    if panels:
+        note = (
+            "Unseen levels, after one demonstration. Distance of a step: symbols in which its "
+            "observation differs from the nearest demonstrated one. Novelty of an episode: share "
+            "of its steps whose observation was not demonstrated, in bins up to the number shown."
+        )
+        found.append({"name": "Away from the demonstration", "note": note, "panels": panels,
+                      "tall": len(results["points"]) > len(ORDER)})  # fmt: skip
     heads = [r for r in pooled if "unit" in r and r["demonstrations"] == "whole"]
     if heads:
         note = (
@@ -164,7 +221,8 @@ def probe_groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def table(results: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every cell over its seeds: mean, interval and interquartile mean of the score, success."""
+    """Every cell over its seeds: mean, interval and interquartile mean of the score, success, and
+    the share of the steps played whose observation was demonstrated."""
     own = [axis for axis in results["axes"] if axis not in ("demos", "demonstrations", "update")]
     fields = (*own, "split", "family", "demonstrations", "demos")
     parts: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
@@ -174,6 +232,7 @@ def table(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     made = []
     for place, part in parts.items():
         scores = [row["score"] for row in part]
+        hits = [row["hit"] for row in part if "hit" in row and row["demonstrations"] != OWN]
         found = interval(scores)
         made.append({
             "place": place,
@@ -181,6 +240,7 @@ def table(results: Mapping[str, Any]) -> list[dict[str, Any]]:
             "ends": brackets(found.low, found.high),
             "middle": interquartile(scores).estimate,
             "success": sum(row["success"] for row in part) / len(part),
+            "hit": sum(hits) / len(hits) if hits else None,
         })  # fmt: skip
     return [{"fields": fields, "lines": made}]
 

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 
+from experiments import failure_map
 from experiments.figures import GREY, MARKERS, PALETTE, SPLITS
 from experiments.still import drawing
 from experiments.study_figures import Line, order
 from experiments.study_report import along, cells_of, curve, named
+from icl.statistics import Interval
 
 WANTED = ("unseen-level", "unseen-family")
 
 
 def draw(results: Mapping[str, Any], target: Any) -> None:
     """Draws a study on unseen levels and on unseen families as SVG: a map where both axes are
-    numbers, lines or points elsewhere.
+    numbers, lines or points elsewhere. A failure map is drawn on its planes.
 
     Args:
         results: the content of its results.json.
         target: a path or a binary file.
     """
+    if results["axes"] == failure_map.AXES:
+        return _failures(results, target)
     axes, rows = results["axes"], [
         row for row in results["rows"] if row["acting"] == "sampled" and row["family"] == "all"
     ]  # fmt: skip
@@ -47,6 +51,62 @@ def draw(results: Mapping[str, Any], target: Any) -> None:
             )  # fmt: skip
 
 
+def _failures(results: Mapping[str, Any], target: Any) -> None:
+    """Draws the failure map: unseen levels, training levels, and the paper's."""
+    found = [
+        (plane, failure_map.marks(results, plane))
+        for plane in failure_map.PLANES
+        if plane.split in ("unseen-level", "seen-level")
+    ]
+    settings = list(dict.fromkeys(setting for _, own in found for setting in own))
+    with drawing(len(found) + 1, results["question"], target) as (figure, panels):
+        handles: dict[str, Any] = {}
+        for axis, (plane, own) in zip(panels, found):
+            for height in (0, 1):
+                axis.axhline(height, color=GREY, linewidth=0.8, zorder=1)
+            for setting, marks in own.items():
+                colour, (shape, _) = failure_map.look(setting, settings)
+                handles[setting.label] = axis.errorbar(
+                    [mark.x.estimate for mark in marks],
+                    [mark.y.estimate for mark in marks],
+                    xerr=_reach([mark.x for mark in marks]),
+                    yerr=_reach([mark.y for mark in marks]),
+                    color=colour,
+                    ecolor=colour + failure_map.FAINT,
+                    marker=shape,
+                    markerfacecolor="white" if setting.fixed else colour,
+                    linestyle="",
+                    markersize=5.5,
+                    elinewidth=0.8,
+                )
+            axis.set_title(plane.title, loc="left", fontweight="bold", pad=8)
+            axis.set_xlabel(plane.x)
+        for name, ((x, y),) in results["published"]:
+            panels[-1].plot([x], [y], "o", color=GREY)
+            side, away = ("right", -6) if x > 0.5 else ("left", 6)
+            panels[-1].annotate(
+                name, (x, y), (away, 6 if x > 0.5 else -6), textcoords="offset points",
+                ha=side, va="center", color="#6b6b6b", fontsize=9,
+            )  # fmt: skip
+        panels[-1].set_title(failure_map.PAPER, loc="left", fontweight="bold", pad=8)
+        panels[-1].set_xlabel("agreement with the demonstration")
+        panels[0].set_ylabel("score (paper: mean return)")
+        panels[0].set_ylim(bottom=min(-0.3, panels[0].get_ylim()[0]))  # room for the lowest name
+        for axis in panels:
+            axis.set_xlim(-0.03, 1.03)
+            axis.spines[["top", "right"]].set_visible(False)
+        if handles:
+            figure.legend(
+                list(handles.values()), list(handles), loc="outside upper center", ncols=4,
+                frameon=False,
+            )  # fmt: skip
+
+
+def _reach(found: Sequence[Interval]) -> list[list[float]]:
+    """How far the intervals reach down and up."""
+    return [[x.estimate - x.low for x in found], [x.high - x.estimate for x in found]]
+
+
 def _lines(axis: Axes, lines: Mapping[str, Line]) -> dict[str, Any]:
     """Draws lines with their intervals; returns name -> what its legend shows."""
     for height in (0, 1):
@@ -61,10 +121,7 @@ def _lines(axis: Axes, lines: Mapping[str, Line]) -> dict[str, Any]:
         handles[name] = axis.errorbar(
             [places.index(place) + shift if words else float(place) for place, _ in line],
             [found.estimate for _, found in line],
-            yerr=[
-                [found.estimate - found.low for _, found in line],
-                [found.high - found.estimate for _, found in line],
-            ],
+            yerr=_reach([found for _, found in line]),
             color=PALETTE[index % len(PALETTE)],
             marker=MARKERS[index % len(MARKERS)][0],
             linestyle="" if words else "-",

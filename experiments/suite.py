@@ -91,6 +91,12 @@ def build(config: CompareConfig) -> Suite:
             return wrap(Pixels, sticky) if face.pixels else sticky
 
         _refuse_disguise(config, inner)
+        unknown = [name for name in config.families if not inner[name].num_states]
+        if config.method == "distillation" and unknown:
+            raise ValueError(
+                f"method distillation: its learner is tabular, and {unknown[0]} cannot number its "
+                "states; leave that family out"
+            )
         ready = {name: behind(env) for name, env in inner.items()}
         tested = {}
         if config.test_stickiness not in (-1, config.stickiness):

@@ -17,3 +17,13 @@ DEMONSTRATIONS: Mapping[str, str] = MappingProxyType(
     }
 )  # what is shown before the agent acts
 ACTINGS = ("sampled", "greedy")  # how an action is taken from the logits
+OWN = "own attempts"  # in the place of what is shown, where nothing is: k counts attempts
+METHODS: Mapping[str, str] = MappingProxyType(
+    {
+        "imitation": "say every action of the context",
+        "return-conditioned": "imitation, told what is still to be earned (decision transformer)",
+        "distillation": "imitation of a learner's attempts, in the order in which it got better",
+        "pretraining": "say the expert's action in a state, from transitions of its level (DPT)",
+        "reinforcement": "proximal policy optimisation over attempts, remembering them (RL²)",
+    }
+)  # how a model is trained

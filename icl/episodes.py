@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
+from agents.retrieval import hit
 from agents.tokens import Tokens
-from envs.core import Env, Episode, Level, State, TimeStep, advance, begin
+from envs.core import Env, Level, State
 from icl.actor import Actor
 from icl.contexts import Context
+from icl.stage import Stage, tokens_after
 
 SEGMENT = 32  # the growing cache grows by so many steps
 
@@ -40,6 +42,22 @@ class Moments(struct.PyTreeNode):
     running: jax.Array
 
 
+class Played(struct.PyTreeNode):
+    """What the episodes of rows [C, N] came to.
+
+    Attributes:
+        returns: float32[C, N], undiscounted.
+        success: bool[C, N], the episode ended in a final state that paid.
+        steps: float32[C, N], how many it took.
+        hits: float32[C, N], at how many of them the observation was one that its row is shown.
+    """
+
+    returns: jax.Array
+    success: jax.Array
+    steps: jax.Array
+    hits: jax.Array
+
+
 def play(
     actor: Actor,
     key: jax.Array,
@@ -48,8 +66,8 @@ def play(
     contexts: Context,
     lengths: jax.Array,
     greedy: jax.Array,
-) -> tuple[jax.Array, jax.Array]:
-    """One episode a row: returns float32[C, N] and success bool[C, N].
+) -> Played:
+    """One episode a row.
 
     Args:
         actor: who acts.
@@ -60,7 +78,7 @@ def play(
         lengths: int32[C, N], how much of its context each row is shown.
         greedy: bool[N].
     """
-    return _play(actor, key, envs, levels, contexts, lengths, greedy, record=False)[:2]
+    return _play(actor, key, envs, levels, contexts, lengths, greedy, record=False)[0]
 
 
 def record(
@@ -71,7 +89,7 @@ def record(
     contexts: Context,
     lengths: jax.Array,
     greedy: jax.Array,
-) -> tuple[jax.Array, jax.Array, Moments]:
+) -> tuple[Played, Moments]:
     """As ``play``, the very same episodes, with all that happened on the way."""
     return _play(actor, key, envs, levels, contexts, lengths, greedy, record=True)
 
@@ -86,80 +104,63 @@ def _play(
     greedy: jax.Array,
     *,
     record: bool,
-) -> tuple[jax.Array, jax.Array, Any]:
-    horizon = max(env.horizon for env in envs)
-    counts = [jax.tree.leaves(level)[0].shape[0] for level in levels]
-    edges = [sum(counts[:i]) for i in range(len(counts) + 1)]
-
-    def each(index: int, function: Callable[..., Episode], key: jax.Array, *rest: Any) -> Episode:
-        """``function(env, key, level, …)`` for every row of every level of one family."""
-
-        def row(key: jax.Array, level: Level, *rest: Any) -> Episode:
-            return function(envs[index], key, level, *rest)
-
-        rows = jax.vmap(row, in_axes=(0, None, *(0,) * len(rest)))
-        keys = jax.random.split(jax.random.fold_in(key, index), (counts[index], lengths.shape[1]))
-        return jax.vmap(rows)(keys, levels[index], *rest)
-
-    def advance_all(key: jax.Array, episodes: list[Episode], action: jax.Array) -> list[Episode]:
-        return [
-            each(i, advance, key, episode, action[edges[i] : edges[i + 1]])
-            for i, episode in enumerate(episodes)
-        ]
-
+) -> tuple[Played, Any]:
+    stage = Stage(envs, levels, lengths.shape[1])
     begin_key, key = jax.random.split(key)
-    episodes = [each(i, begin, begin_key) for i in range(len(envs))]
-
-    def observe(episodes: list[Episode]) -> TimeStep:
-        steps = [episode.timestep for episode in episodes]
-        return jax.tree.map(lambda *x: jnp.concatenate(x), *steps)
-
-    first = observe(episodes)
+    episodes = stage.begin(begin_key)
+    first = stage.timestep(episodes)
     previous = _last_shown(contexts, lengths)
     tokens = previous.replace(observation=first.observation, start=jnp.ones_like(previous.start))
     memory = actor.read(contexts, lengths)
     zeros = jnp.zeros(lengths.shape)
-    carry = (episodes, tokens, memory, zeros, zeros.astype(bool))
+    carry = (episodes, tokens, memory, Played(zeros, zeros.astype(bool), zeros, zeros))
 
     def one_step(carry, inputs):
         time, key = inputs
-        episodes, tokens, memory, total, success = carry
+        episodes, tokens, memory, so_far = carry
         before = tokens, [episode.state for episode in episodes]
         act_key, step_key = jax.random.split(key)
         logits, memory = actor.logits(memory, tokens, time)
         sampled = jax.random.categorical(act_key, logits)
         action = jnp.where(greedy, logits.argmax(-1), sampled).astype(jnp.int32)
-        running = ~observe(episodes).last
-        episodes = advance_all(step_key, episodes, action)
-        after = observe(episodes)
-        tokens = Tokens(
-            observation=after.observation,
-            action=action,
-            reward=after.reward,
-            terminated=after.terminated,
-            successor=after.observation,
-            start=jnp.zeros_like(tokens.start),
-            cut=jnp.zeros_like(tokens.cut),
+        running = ~stage.timestep(episodes).last
+        episodes = stage.advance(step_key, episodes, action)
+        after = stage.timestep(episodes)
+        so_far = Played(
+            returns=so_far.returns + after.reward,
+            success=so_far.success | running & after.terminated & (after.reward > 0),
+            steps=so_far.steps + running,
+            hits=so_far.hits + (running & _met(contexts, lengths, tokens.observation)),
         )
-        success |= running & after.terminated & (after.reward > 0)
         told = (*before, logits, action, after.reward, after.terminated, running)
-        carry = (episodes, tokens, memory, total + after.reward, success)
+        carry = (episodes, tokens_after(action, after), memory, so_far)
         return carry, told if record else None
 
     parts = []
-    for start in range(0, horizon, SEGMENT):
-        steps = min(SEGMENT, horizon - start)
-        episodes, tokens, memory, total, success = carry
-        carry = (episodes, tokens, actor.grow(memory, steps), total, success)
+    for start in range(0, stage.horizon, SEGMENT):
+        steps = min(SEGMENT, stage.horizon - start)
+        episodes, tokens, memory, so_far = carry
+        carry = (episodes, tokens, actor.grow(memory, steps), so_far)
         keys = jax.random.split(jax.random.fold_in(key, start), steps)
         carry, told = jax.lax.scan(one_step, carry, (start + jnp.arange(steps), keys))
         parts.append(told)
     if not record:
-        return carry[3], carry[4], None
+        return carry[3], None
     read, states, *rest = jax.tree.map(lambda *x: jnp.concatenate(x), *parts)
     final = [episode.state for episode in carry[0]]
     states = jax.tree.map(lambda x, last: jnp.concatenate([x, last[None]]), states, final)
-    return carry[3], carry[4], Moments(tuple(states), read, *rest)
+    return carry[3], Moments(tuple(states), read, *rest)
+
+
+def _met(contexts: Context, lengths: jax.Array, observation: jax.Array) -> jax.Array:
+    """bool[C, N]: rows whose observation, int32[C, N, F], is among those that they are shown."""
+    place = jnp.arange(contexts.valid.shape[1])
+
+    def row(observation: jax.Array, seen: jax.Array, length: jax.Array) -> jax.Array:
+        return hit(observation, seen, place < length)
+
+    rows = jax.vmap(row, in_axes=(0, None, 0))
+    return jax.vmap(rows)(observation, contexts.steps.observation, lengths)
 
 
 def _last_shown(contexts: Context, lengths: jax.Array) -> Tokens:

@@ -17,7 +17,7 @@ from flax import struct
 from icl.actor import Actor
 from icl.conditions import ACTINGS
 from icl.demonstrations import Families, Shown
-from icl.episodes import Moments, play, record
+from icl.episodes import Moments, Played, play, record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,11 +44,15 @@ class Result(struct.PyTreeNode):
         returns: float32[D, n, K + 1, G, R]: kind of demonstrations, level, k, acting (sampled,
             greedy), episode; undiscounted.
         success: bool, likewise: the episode ended in a final state that paid.
+        steps: float32, likewise: steps that the episode took.
+        hits: float32, likewise: at how many of them the observation was demonstrated.
         references: float32[n, 2], exact expected returns of random play and of the optimum.
     """
 
     returns: jax.Array
     success: jax.Array
+    steps: jax.Array
+    hits: jax.Array
     references: jax.Array
 
 
@@ -81,19 +85,26 @@ def evaluate(
         return jnp.moveaxis(own, 1, 0).reshape(kinds, count, *rows)
 
     return tuple(
-        Result(part(played[0], i), part(played[1], i), shown.references[i]) for i in range(sets)
+        Result(
+            returns=part(played.returns, i),
+            success=part(played.success, i),
+            steps=part(played.steps, i),
+            hits=part(played.hits, i),
+            references=shown.references[i],
+        )
+        for i in range(sets)
     )
 
 
 def first_block(
     actor: Actor, config: EvaluateConfig, key: jax.Array, families: Families, shown: Shown
-) -> tuple[jax.Array, jax.Array, Moments]:
+) -> tuple[Played, Moments]:
     """What ``evaluate``, given the same, plays in the first ``config.block`` levels of every set,
     with all that happened on the way.
 
     Returns:
-        Returns float32[C, N], success bool[C, N] and Moments. C is [S, D, block] in one: set, kind
-        of demonstrations, level; N is [K + 1, G, R]: k, acting, episode.
+        Played[C, N] and Moments. C is [S, D, block] in one: set, kind of demonstrations, level; N
+        is [K + 1, G, R]: k, acting, episode.
     """
     first = jax.tree.map(lambda x: x[0], _blocks(config, key, shown))
     return record(actor, *_rows_of(config, families, *first))

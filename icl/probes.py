@@ -21,12 +21,14 @@ from envs.rollout import Trajectories
 from icl.arms import Arm
 from icl.contexts import Context, arrange
 from icl.demonstrations import Families, perform
+from icl.novelty import Novelty, novelty
 from icl.variants import VARIANTS
 
 MEASURES = {
     "loss": "cross-entropy of the expert's action, nats",
     "hit": "share of the steps whose observation was demonstrated",
-    "agree-hit": "share of these where the most probable action is the expert's",
+    "agree": "share of the steps where the most probable action is the expert's",
+    "agree-hit": "the same at the demonstrated steps",
     "agree-novel": "the same at the other steps",
     "copy": "share of the demonstrated steps where it is the action shown, at the latest match",
     "original": "share of them where it is the action that was shown there before the alteration",
@@ -45,6 +47,7 @@ class Probe(struct.PyTreeNode):
             the tokens that tell what was done at the same observation (match heads; the induction
             heads of Olsson et al. 2022, arXiv 2209.11895, with observations for tokens).
         ablated: float32[S, L, H, M], ``total`` where that head's output is zero.
+        novelty: by how far steps and episodes lie from the demonstrations.
     """
 
     total: jax.Array
@@ -53,6 +56,7 @@ class Probe(struct.PyTreeNode):
     steps: jax.Array
     match: jax.Array
     ablated: jax.Array
+    novelty: Novelty
 
 
 def probe(
@@ -97,9 +101,8 @@ def probe(
         before = arrange(deal_key, Arm(), groups.replace(valid=shown.valid), place)
         original = before.steps.action
         model = nnx.merge(graph, parameters)
-        total, counts, loss, steps = measure(
-            context, original, model(context.tokens), groups.valid.shape[-1]
-        )
+        logits = model(context.tokens)
+        total, counts, loss, steps = measure(context, original, logits, groups.valid.shape[-1])
         shape = (model.config.layers, model.config.heads)
         silenced = jnp.stack(jnp.meshgrid(*map(jnp.arange, shape), indexing="ij"), axis=-1)
 
@@ -109,7 +112,7 @@ def probe(
 
         ablated = jax.lax.map(without, silenced.reshape(-1, 2)).reshape(*shape, -1)
         looks = matched(context, model.attention(context.tokens))
-        return Probe(total, counts, loss, steps, looks, ablated)
+        return Probe(total, counts, loss, steps, looks, ablated, novelty(context, logits))
 
     sets = groups.valid.shape[0]
     return jax.lax.map(lambda x: one_set(*x), (jax.random.split(alter_key, sets), groups))
@@ -167,6 +170,7 @@ def measure(
     parts = (
         (loss, query),
         (latest >= 0, query),
+        (chosen == steps.action, query),
         (chosen == steps.action, hit),
         (chosen == steps.action, query & ~hit),
         (chosen == copied, hit),

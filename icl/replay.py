@@ -150,7 +150,7 @@ def replay(
     (observation, before), (successor, after) = apart(steps.observation), apart(steps.successor)
     steps = steps.replace(observation=observation, successor=successor)
     shown = shown.replace(contexts=shown.contexts.replace(steps=steps))
-    returns, success, moments = first_block(actor, config, keys[1], families, shown)
+    played, moments = first_block(actor, config, keys[1], families, shown)
     before, after, context, lengths = jax.tree.map(
         lambda x: x[:, :, :count], (before, after, shown.contexts, shown.lengths)
     )
@@ -204,8 +204,8 @@ def replay(
         reward=moments.reward,
         terminated=moments.terminated,
         running=moments.running,
-        returns=chosen(returns, time=False),
-        success=chosen(success, time=False),
+        returns=chosen(played.returns, time=False),
+        success=chosen(played.success, time=False),
         judgement=jax.tree.map(lambda *x: jnp.concatenate(x), *judged),
         attention=looks.reshape(sets, kinds, count, *looks.shape[1:]),
     )

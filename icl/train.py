@@ -15,9 +15,11 @@ from flax import nnx, struct
 
 from agents import sharding
 from agents.policy import Oracle
+from agents.tokens import Tokens
 from agents.transformer import Interface, ModelConfig, Parameters, define
 from envs.levels import LevelSet
-from envs.rollout import rollout
+from envs.rollout import Trajectories, rollout
+from icl.actor import Actor, ModelActor
 from icl.arms import Arm
 from icl.contexts import Context, arrange, whole_share
 
@@ -34,6 +36,7 @@ class TrainConfig:
         clip: largest global norm of the gradient.
         beta2: Adam's second decay rate.
         accumulate: parts that an update reads its contexts in, one after the other, to save memory.
+        history: episodes of the learner whose attempts ``distillation`` shows.
         fsdp: where devices share a run's contexts, they share its parameters and moments, too.
     """
 
@@ -44,6 +47,7 @@ class TrainConfig:
     clip: float = 1.0
     beta2: float = 0.95
     accumulate: int = 1
+    history: int = 128
     fsdp: bool = False
 
 
@@ -124,7 +128,9 @@ class Run(struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """The compiled part of training, for one model and one TrainConfig.
+    """The compiled part of training, for one model and one TrainConfig: imitation of every action
+    in the contexts of an arm. Rivals that learn otherwise (icl/rivals/) override what is theirs:
+    who plays, how it is arranged, what is read, what is to be said, and how it acts.
 
     Attributes:
         graph: the model's definition.
@@ -133,6 +139,38 @@ class Program:
 
     graph: nnx.GraphDef
     config: TrainConfig
+
+    def start(self, parameters: Parameters, key: jax.Array) -> TrainState:
+        """The state of a fresh run with a model's drawn parameters; the key becomes the run's."""
+        return TrainState(parameters, self.optimiser().init(parameters), jnp.int32(0), key)
+
+    def actor(self, parameters: Parameters) -> Actor:
+        """Who acts with trained parameters."""
+        return ModelActor(parameters, self.graph)
+
+    def played(self, levels: LevelSet, keys: jax.Array, indices: jax.Array) -> Trajectories:
+        """Trajectories[n, E, T] in the levels with indices int32[n], by one key [n] each: those of
+        whoever demonstrates them."""
+        return rollout(
+            levels.env,
+            levels.expert or Oracle(),
+            keys,
+            levels.levels(indices),
+            rollouts=self.config.slots,
+            memory=levels.optimal(indices),
+        )
+
+    def arranged(self, key: jax.Array, arm: Arm, groups: Trajectories) -> Context:
+        """One family's pool as contexts; the key is consumed."""
+        return arrange(key, arm, groups)
+
+    def tokens(self, context: Context) -> Tokens:
+        """Tokens[B, P]: what the model reads of contexts [B, P]."""
+        return context.tokens
+
+    def labels(self, context: Context) -> jax.Array:
+        """int32[B, P]: the action to be said at each position."""
+        return context.steps.action
 
     def optimiser(self) -> optax.GradientTransformation:
         """Clipping and Adam; learning rate and weight decay are applied in ``update``."""
@@ -146,9 +184,9 @@ class Program:
     ) -> tuple[jax.Array, jax.Array]:
         """Cross-entropy and accuracy, float32[] each, summed over the actions trained on and
         divided by ``count``, by default their own number: then these are means."""
-        logits = nnx.merge(self.graph, parameters)(context.tokens)
+        logits = nnx.merge(self.graph, parameters)(self.tokens(context))
         wanted = self.wanted(context)
-        label = jnp.where(wanted, context.steps.action, 0)
+        label = jnp.where(wanted, self.labels(context), 0)
         entropy = optax.softmax_cross_entropy_with_integer_labels(logits, label)
         count = jnp.maximum(wanted.sum(), 1) if count is None else count
         right = (logits.argmax(-1) == label) & wanted
@@ -226,17 +264,9 @@ class Program:
         for i, levels in enumerate(run.levels):
             indices = levels.sample(level_keys[i], count)
             keys, indices = sharding.own((jax.random.split(rollout_keys[i], count), indices))
-            played = rollout(
-                levels.env,
-                levels.expert or Oracle(),
-                keys,
-                levels.levels(indices),
-                rollouts=self.config.slots,
-                memory=levels.optimal(indices),
-            )
-            groups.append(sharding.joined(played, count))
+            groups.append(sharding.joined(self.played(levels, keys, indices), count))
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *groups)
-        shares = jax.vmap(lambda k, g: arrange(k, run.arm, g))(arrange_keys, stacked)
+        shares = jax.vmap(lambda k, g: self.arranged(k, run.arm, g))(arrange_keys, stacked)
 
         def batches(x: jax.Array) -> jax.Array:
             """[family, pool * n, …] -> [pool, family * n, …]."""
@@ -256,9 +286,14 @@ class Program:
         return state, jax.tree.map(lambda x: x.ravel(), metrics)
 
 
-def initial(config: ModelConfig, interface: Interface, key: jax.Array, program: TrainConfig):
+def initial(
+    config: ModelConfig,
+    interface: Interface,
+    key: jax.Array,
+    shapes: TrainConfig,
+    method: type[Program] = Program,
+) -> tuple[Program, TrainState]:
     """A Program and the TrainState of a fresh run; the key becomes the run's."""
     graph, parameters = define(config, interface, jax.random.fold_in(key, 2**31))
-    made = Program(graph, program)
-    moments = made.optimiser().init(parameters)
-    return made, TrainState(parameters, moments, jnp.int32(0), key)
+    made = method(graph, shapes)
+    return made, made.start(parameters, key)

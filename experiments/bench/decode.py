@@ -109,7 +109,8 @@ def _played(
     actor: Actor, key: jax.Array, shown: Context, lengths: jax.Array, families: Any
 ) -> jax.Array:
     env, levels = families
-    return play(actor, key, [env], [levels], shown, lengths, jnp.zeros(lengths.shape[1], bool))[0]
+    greedy = jnp.zeros(lengths.shape[1], bool)
+    return play(actor, key, [env], [levels], shown, lengths, greedy).returns
 
 
 def _side(who: str, what: str, amount: float, function: Any, *given: Any) -> Side:

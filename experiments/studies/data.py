@@ -181,13 +181,13 @@ SHARES = (32, 8, 2, 1)  # of the base's training levels, one in so many
 
 def _levels(base: CompareConfig) -> list[Point]:
     counts = [base.train_levels // share for share in SHARES]
-    return [Point({"levels": n}, vary(base, train_levels=n), "bursty") for n in counts]
+    return [Point({"train_levels": n}, vary(base, train_levels=n), "bursty") for n in counts]
 
 
 def _levels_claims(found: Found) -> list[Verdict]:
-    counts = [int(point.at["levels"]) for point in found.points]
-    one = [found.scores(levels=n) for n in counts]
-    none = [found.scores(levels=n, demos=0) for n in counts]
+    counts = [int(point.at["train_levels"]) for point in found.points]
+    one = [found.scores(train_levels=n) for n in counts]
+    none = [found.scores(train_levels=n, demos=0) for n in counts]
     doublings = [math.log2(n) for n in counts]
     paper = "one-shot .03, .17, .46, .34 at 2k, 10k, 30k, 100k levels"
     return [
@@ -203,7 +203,7 @@ def _levels_claims(found: Found) -> list[Verdict]:
 LEVELS_STUDY = Study(
     "levels",
     "How many different levels must training hold?",
-    ("levels",),
+    ("train_levels",),
     _levels,
     _levels_claims,
     "Raparthy et al.: a rise, then a plateau; zero-shot flat.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
 
 from experiments.config import CompareConfig
 from experiments.studies.data import ALIKE, vary
@@ -72,55 +71,6 @@ DEMOS = Study(
     _demonstrations_claims,
     "Raparthy et al.: the first demonstration brings most of the gain.",
     (("MiniHack", ((0, -0.34), (1, 0.51), (3, 0.57), (5, 0.59), (7, 0.63))),),
-)
-
-
-RIVALS = ("hash-map", "nearest-neighbour", "5-nearest-neighbours", "hash-map-else-nearest")
-LAMBDA = 10.0
-
-
-def _rivals(base: CompareConfig) -> list[Point]:
-    points = []
-    for test in (0.1, 0.5):
-        fields: dict[str, Any] = {} if test == base.stickiness else {"test_stickiness": test}
-        points += [
-            Point({"agent": "model", "test": test}, vary(base, **fields), "bursty"),
-            Point({"agent": "model with retrieval (REGENT)", "test": test},
-                  vary(base, regent=LAMBDA, **fields), "bursty"),
-            Point({"agent": "single-trajectory transformer (BC)", "test": test},
-                  vary(base, "single", **fields), "single"),
-        ]  # fmt: skip
-        points += [
-            Point({"agent": name, "test": test},
-                  dataclasses.replace(read(base, name), **fields), name)
-            for name in RIVALS
-        ]  # fmt: skip
-    return points
-
-
-def _rivals_claims(found: Found) -> list[Verdict]:
-    made = []
-    agents = list(dict.fromkeys(point.at["agent"] for point in found.points))
-    for test in (0.1, 0.5):
-        for split in ("unseen-level", "unseen-family"):
-            own = found.scores(split, agent="model", test=test)
-            made += [
-                claim("S6" if agent in RIVALS[:2] else "",
-                      f"the model beats {agent} (one-shot, {split}, stickiness {test:g})",
-                      difference(own, found.scores(split, agent=agent, test=test)), ABOVE)
-                for agent in agents[1:]
-            ]  # fmt: skip
-    return made
-
-
-AGENTS = Study(
-    "rivals",
-    "Does the trained model beat those that only read, and those that read and play?",
-    ("demos", "agent", "test"),
-    _rivals,
-    _rivals_claims,
-    "REGENT (arXiv 2412.04759): plain nearest-neighbour retrieval matches or beats the model of "
-    "Raparthy et al.; blended with a network it is better still.",
 )
 
 
@@ -293,4 +243,4 @@ LETHAL = Study(
     "Raparthy et al.: tasks that forgive nothing fail at high agreement with the expert.",
 )
 
-STUDIES = (DEMOS, AGENTS, FOREIGN, QUALITY, STICKINESS, LETHAL)
+STUDIES = (DEMOS, FOREIGN, QUALITY, STICKINESS, LETHAL)

@@ -25,7 +25,7 @@ from experiments.study import (
 from experiments.study_folder import StudyFolder, identity
 from experiments.study_plan import BASES, checked, groups, plan
 from experiments.study_report import render
-from icl.conditions import ACTINGS
+from icl.conditions import ACTINGS, OWN
 from icl.probes import MEASURES
 from icl.statistics import Interval
 
@@ -45,7 +45,7 @@ def test_every_point_of_every_study_is_possible(name, preset):
 
 
 def test_a_base_that_a_study_cannot_vary_is_refused_with_the_point():
-    with pytest.raises(ConfigError, match="study levels, levels 16: levels 64: only 16 levels"):
+    with pytest.raises(ConfigError, match="study levels, train_levels 16: levels 64: only 16"):
         checked(STUDIES["levels"], dataclasses.replace(BASE, train_levels=512))
 
 
@@ -56,7 +56,8 @@ def rows_at(point, score, splits=("seen-level", "unseen-level", "unseen-family")
     for seed in SEEDS:
         for split in splits:
             for demos in range(4):
-                for kind in point.config.demonstrations:
+                own = (OWN,) if point.config.attempts else ()
+                for kind in (*point.config.demonstrations, *own):
                     for acting in ACTINGS:
                         row = {
                             "arm": point.arm,
@@ -67,7 +68,13 @@ def rows_at(point, score, splits=("seen-level", "unseen-level", "unseen-family")
                             "demonstrations": kind,
                             "acting": acting,
                             "success": 0.5,
+                            "levels": 64,
+                            "episodes": 64,
+                            "return": 0.5,
+                            "hit": 0.25,
                         }
+                        # A row's own field takes the place of an axis of that name.
+                        assert all(point.at.get(f, x) == x for f, x in row.items() if f != "demos")
                         rows.append(row | {"score": score(point, row) + 0.001 * seed})
     return rows
 
@@ -85,7 +92,8 @@ def found_of(name, score):
         [
             {"arm": "bursty", "seed": s, "split": split, "family": "all", "demos": k,
              "demonstrations": kind, "measure": measure, "score": 0.1 * i + 0.01 * s * j}
-            for s in SEEDS for split in ("unseen-level", "unseen-family") for k in (1, 3)
+            for s in SEEDS for k in (1, 3)
+            for split in ("seen-level", "unseen-level", "unseen-family")
             for j, kind in enumerate(("whole", "relabelled", "foreign"))
             for i, measure in enumerate(MEASURES)
         ] + [

@@ -7,6 +7,9 @@ import optax
 import pytest
 from flax import nnx
 
+from agents.transformer import Interface, ModelConfig, define
+from envs.pixels import Pixels
+from envs.wrappers import wrap
 from icl.arms import Arm
 from icl.contexts import arrange
 from icl.demonstrations import perform
@@ -91,6 +94,8 @@ def test_hits_and_losses_are_counted_step_by_step(contexts):
     hits = count[NAMES.index("agree-hit")]
     assert hits + count[NAMES.index("agree-novel")] == context.query.sum()
     assert values["hit"] == pytest.approx(hits / context.query.sum())
+    right = (logits.argmax(-1) == context.steps.action) & context.query
+    assert values["agree"] == pytest.approx(right.sum() / context.query.sum())
 
 
 def test_a_model_is_probed_in_every_set(world, start):
@@ -110,11 +115,34 @@ def test_a_model_is_probed_in_every_set(world, start):
     np.testing.assert_array_equal(plain.steps, foreign.steps)
     assert (foreign.total[:, 1] < plain.total[:, 1]).all()
     assert isinstance(program.graph, nnx.GraphDef)
+    # Distances and novelty divide the same steps; no more of them agree than there are.
+    for part in (plain, foreign):
+        steps, agrees = part.count[:, 0], part.total[:, NAMES.index("agree")]
+        np.testing.assert_array_equal(part.novelty.distance.sum(1), np.stack([steps, agrees], 1))
+        np.testing.assert_array_equal(part.novelty.distance[:, 0, 0], part.total[:, 1])
+        np.testing.assert_array_equal(
+            part.novelty.episode[..., 1:3].sum(1), part.novelty.distance.sum(1)
+        )
+        assert (part.novelty.episode[..., 0].sum(1) == COUNT).all()
     # Every head was silenced, and did something; no head looks at more than there is.
     assert plain.ablated.shape == (2, 2, 2, len(MEASURES)) == (*plain.match.shape, len(MEASURES))
     assert (plain.ablated[..., 0] != plain.total[:, None, None, 0]).all()
     hits = plain.count[:, NAMES.index("agree-hit")]
     assert (plain.match > 0).all() and (plain.match < hits[:, None, None]).all()
+
+
+def test_pictures_are_probed_as_well(world):
+    face = Interface(0, 0, world.face.actions, pixels=True)
+    graph, parameters = define(ModelConfig(width=16, layers=1, heads=1), face, jax.random.key(1))
+    pixels = (tuple(x.replace(env=wrap(Pixels, x.env)) for x in world.calm[0]),)
+    found = jax.device_get(
+        jax.jit(lambda p, f: probe(p, graph, jax.random.key(3), f, count=4, demos=1))(
+            parameters, pixels
+        )
+    )
+    hits = found.total[:, NAMES.index("hit")]
+    np.testing.assert_array_equal(found.novelty.distance[:, 0, 0], hits)
+    assert found.novelty.distance.shape == (1, 2, 2) and 0 < hits[0] < found.count[0, 0]
 
 
 def test_a_head_that_looks_at_the_answers_is_a_match_head(contexts):
