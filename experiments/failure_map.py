@@ -6,6 +6,7 @@ Nothing here imports jax.
 from __future__ import annotations
 
 import dataclasses
+import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -189,4 +190,4 @@ def _said(mark: Mark) -> str:
         f"{name} {signed(value.estimate, 2)} {brackets(value.low, value.high)}".rstrip()
         for name, value in parts
     )
-    return f"{mark.family}: {', '.join(told)}"
+    return f"{html.escape(mark.family, quote=False)}: {', '.join(told)}"

@@ -1,142 +1,104 @@
-"""docs/findings.md: its numbers and pictures come from stored results, and from nowhere else.
+"""The documents' numbers and pictures come from stored results, and from nowhere else.
 
-python -m experiments.findings runs/study-quick     takes the results over into docs/results/
-python -m experiments.findings                      writes the blocks of the pages again
+python -m experiments.findings FOLDER...    takes results over into docs/results/: of studies
+                                            (runs/study-quick), of a preset's run (runs/ladder), of
+                                            a benchmark (runs/bench); then writes the blocks again
+python -m experiments.findings              writes the blocks of the documents again
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments import stored
+from experiments.blocks import refresh
+from experiments.presets import PRESETS
+from experiments.report import Cell, read_metrics
+from experiments.still import still
 from experiments.studies import STUDIES
-from experiments.study_report import table
-from icl.statistics import interval
+from experiments.study_still import draw
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
-BLOCK = re.compile(r"<!-- study: ([a-z-]+) -->\n.*?<!-- end -->", re.DOTALL)
-MARKS = {True: "holds", False: "**does not hold**", None: "undecided"}
-
-
-def condense(results: Mapping[str, Any]) -> dict[str, Any]:
-    """What docs/results/ keeps of a study's results.json: verdicts, and the mean scores with their
-    intervals over seeds, families pooled."""
-    (part,) = table(results)
-    family = part["fields"].index("family")
-    return {
-        "study": results["study"],
-        "command": results["command_line"],
-        "environment": {
-            name: results["environment"][name] for name in ("processor", "cores", "jax", "commits")
-        },
-        "verdicts": results["verdicts"],
-        "fields": [field for field in part["fields"] if field != "family"],
-        "cells": [
-            {
-                "at": [x for i, x in enumerate(line["place"]) if i != family],
-                "score": [round(x, 4) for x in _ends(line["score"])],
-            }
-            for line in part["lines"]
-            if line["place"][family] == "all"
-        ],
-    }
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = "docs/results"
+PAGES = {  # document -> what it calls docs/results
+    "README.md": "docs/results",
+    "docs/findings.md": "results",
+    "docs/scaling.md": "results",
+}
 
 
-def condense_run(results: Mapping[str, Any]) -> dict[str, Any]:
-    """What docs/results/ keeps of a comparison's results.json: verdicts, and the mean scores on
-    whole demonstrations with sampled actions, families pooled."""
-    cells: dict[tuple[str, str, int], list[float]] = {}
-    for row in results["rows"]:
-        if (row["family"], row["demonstrations"], row["acting"]) == ("all", "whole", "sampled"):
-            cells.setdefault((row["arm"], row["split"], row["demos"]), []).append(row["score"])
-    return {
-        "command": f"levelburst compare --preset {results['config']['preset']}",
-        "environment": {
-            name: results["environment"][name]
-            for name in ("processor", "cores", "jax", "commit", "seconds")
-        },
-        "verdicts": results["verdicts"],
-        "fields": ["arm", "split", "demos"],
-        "cells": [
-            {"at": list(place), "score": [round(x, 4) for x in _ends(interval(scores))]}
-            for place, scores in cells.items()
-        ],
-    }
+def take(source: Path, folder: Path) -> list[str]:
+    """Takes over into ``folder`` what a folder of results holds; returns the names.
+
+    Raises:
+        ValueError: it holds none, or such as no preset or whole benchmark gives.
+    """
+    taken = []
+    if (source / "bench.json").is_file():
+        stored.write("bench", stored.bench(_read(source / "bench.json")), folder)
+        taken.append("bench")
+    if (source / "results.json").is_file():
+        results = _read(source / "results.json")
+        name = results["config"]["preset"]
+        stored.write(name, stored.run(results, read_metrics(source)), folder)
+        taken.append(name)
+    for name in STUDIES:
+        if (source / name / "results.json").is_file():
+            results = _read(source / name / "results.json")
+            stored.write(name, stored.study(results), folder)
+            draw(results, folder / f"{name}.svg")
+            taken.append(name)
+    if not taken:
+        raise ValueError("neither bench.json nor results.json, nor folders of studies")
+    return taken
 
 
-def block(found: Mapping[str, Any]) -> str:
-    """The part of a page that shows one study, in Markdown."""
-    name, question = found["study"], STUDIES[found["study"]].question
-    lines = [
-        f"<!-- study: {name} -->",
-        f"![{question}](results/{name}.svg)",
-        "",
-        f"`{found['command']}`",
-        "",
-        "| | claim | estimate | 95 % interval | | in the paper |",
-        "| --- | --- | --- | --- | --- | --- |",
+def picture(name: str, found: Mapping[str, Any], target: Path) -> None:
+    """Draws a comparison from what is stored of it."""
+    seeds = PRESETS[name].seeds
+    cells = [
+        Cell(arm, None, None, split, "all", demos, "whole", "sampled", arm, score, None)
+        for (arm, split, demos), score in stored.known(found["cells"], seeds).items()
     ]
-    for verdict in found["verdicts"]:
-        cells = (
-            verdict["ordering"],
-            verdict["claim"],
-            _number(verdict["estimate"]),
-            f"[{_number(verdict['low'])}, {_number(verdict['high'])}]",
-            MARKS[verdict["holds"]],
-            verdict["paper"],
-        )
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "<!-- end -->"])
+    learning: dict[str, list] = {}
+    for (arm, update), score in stored.known(found.get("curves", ()), seeds).items():
+        learning.setdefault(arm, []).append((update, score))
+    still(cells, learning, target)
 
 
-def refresh(text: str, folder: Path) -> str:
-    """A page with its blocks as the stored results in ``folder`` have them."""
-
-    def again(match: re.Match[str]) -> str:
-        stored = json.loads((folder / f"{match[1]}.json").read_text(encoding="utf-8"))
-        return block(stored)
-
-    return BLOCK.sub(again, text)
-
-
-def main(arguments: list[str]) -> None:
-    """Takes results over, if a folder of studies is named, and writes the page."""
-    from experiments.study_still import draw
-
-    folder = DOCS / "results"
-    folder.mkdir(exist_ok=True)
-
-    def keep(name: str, found: Mapping[str, Any]) -> None:
-        text = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
-        # A cell a line: differences can be read.
-        text = text.replace('{"at"', '\n{"at"').replace('{"ordering"', '\n{"ordering"')
-        (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-
-    for root in map(Path, arguments):
-        if (root / "results.json").is_file():
-            results = json.loads((root / "results.json").read_text(encoding="utf-8"))
-            keep(results["config"]["preset"], condense_run(results))
-        for name in STUDIES:
-            path = root / name / "results.json"
-            if path.is_file():
-                results = json.loads(path.read_text(encoding="utf-8"))
-                keep(name, condense(results))
-                draw(results, folder / f"{name}.svg")
-    page = DOCS / "findings.md"
-    page.write_text(refresh(page.read_text(encoding="utf-8"), folder), encoding="utf-8")
+def write(root: Path = ROOT) -> None:
+    """Writes the runs' pictures, and the blocks of every document."""
+    folder = root / RESULTS
+    for name in PRESETS:
+        found = stored.read(name, folder)
+        if found:
+            picture(name, found, folder / f"{name}.svg")
+    for page, near in PAGES.items():
+        text = (root / page).read_text(encoding="utf-8")
+        (root / page).write_text(refresh(text, folder, near), encoding="utf-8")
 
 
-def _ends(found: Any) -> tuple[float, float, float]:
-    return found.estimate, found.low, found.high
+def main(arguments: list[str], root: Path = ROOT) -> None:
+    """Takes over what is named, and writes the documents.
+
+    Raises:
+        SystemExit: a folder cannot be taken over; nothing of it is.
+    """
+    (root / RESULTS).mkdir(exist_ok=True)
+    for source in map(Path, arguments):
+        try:
+            print(f"{source}: {', '.join(take(source, root / RESULTS))}")
+        except ValueError as error:
+            raise SystemExit(f"{source}: {error}") from None
+    write(root)
 
 
-def _number(value: float) -> str:
-    digits = 2 if abs(value) < 10 else 0
-    return f"{value:.{digits}f}".replace("-", "−")
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from experiments import figures
+from experiments.page import told, words
 from experiments.still import still
 from icl.statistics import Interval, interval
 
@@ -265,7 +266,7 @@ def render(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"number": signed, "pretty": pretty}
+    environment.filters |= FILTERS
     environment.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     return environment.get_template("report.html.j2").render(
         run=run,
@@ -295,6 +296,9 @@ def render(
 def pretty(value: object) -> str:
     """JSON for people."""
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+FILTERS = {"number": signed, "pretty": pretty, "words": words, "told": told}
 
 
 def charts(name: str, note: str, choices: Mapping[str, list], panels: list[dict]) -> dict | None:

@@ -17,7 +17,7 @@ import math
 from experiments.config import CompareConfig
 from experiments.devices import Device
 
-SLACK = 6  # XLA on CPU counts 5.7 times the formula at worst, with remat (docs/scaling.md)
+SLACK = 6  # XLA on CPU counts 5.7 times the formula at worst, with remat
 BLOCK = 64  # queries that attention takes together; it multiplies no key after the last of them
 MASTER = 4  # bytes of a parameter, of each of Adam's two moments and of a gradient: float32
 

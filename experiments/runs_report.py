@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shlex
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.figures import SPLITS
 from experiments.page import page
-from experiments.report import brackets, pretty, replace, signed
+from experiments.report import FILTERS, brackets, replace
 from experiments.runs import Contrast, contrast
-from experiments.study_figures import Line, lines_figure
+from experiments.study_figures import Line, lines_figure, panel
 
 
 def write_comparison(runs: Sequence[Path], target: Path) -> Path:
@@ -45,16 +47,51 @@ def render(contrasts: Sequence[Contrast]) -> str:
     ]
     return page(
         "runs.html.j2",
-        {"number": signed, "pretty": pretty},
+        FILTERS,
         names=names,
-        folders=[str(run) for run in runs],
+        verdicts=(verdicts := _verdicts(contrasts, names)),
+        summary=_summary(verdicts),
+        machines=[_machine(run) for run in runs],
         fields={
             field: [values.get(i, values[0]) for i in range(len(runs))]
             for field, values in fields.items()
         },
         lines=lines,
-        command=f"levelburst report {' '.join(map(str, runs))}",
+        command=shlex.join(["levelburst", "report", *map(str, runs)]),
         groups=_groups(contrasts, names),
+    )
+
+
+def _verdicts(contrasts: Sequence[Contrast], names: Sequence[str]) -> list[dict[str, Any]]:
+    """Whether a run's one-shot scores on what was never seen lie above or below the first's."""
+    return [
+        {
+            "claim": f"{name} against {names[0]}: {cell.arm}, one-shot, "
+            f"{SPLITS.get(cell.split, cell.split).lower()}",
+            "found": cell.difference,
+            "ends": brackets(cell.difference.low, cell.difference.high),
+            "way": (cell.difference.low > 0) - (cell.difference.high < 0),
+        }
+        for found, name in zip(contrasts, names[1:], strict=True)
+        for cell in found.cells
+        if cell.demos == 1 and cell.split != "seen-level"
+    ]
+
+
+def _summary(verdicts: Sequence[Mapping[str, Any]]) -> str:
+    ways = [verdict["way"] for verdict in verdicts]
+    return (
+        f"Of {len(ways)} one-shot scores on what was never seen {ways.count(1)} rose, "
+        f"{ways.count(-1)} fell, and {ways.count(0)} cannot be told apart; by chance one in twenty "
+        "would seem to differ."
+    )
+
+
+def _machine(run: Path) -> dict[str, Any]:
+    """What a run was made on; empty where it is not finished."""
+    path = run / "results.json"
+    return (
+        json.loads(path.read_text(encoding="utf-8")).get("environment", {}) if path.exists() else {}
     )
 
 
@@ -74,11 +111,7 @@ def _groups(contrasts: Sequence[Contrast], names: Sequence[str]) -> list[dict[st
         "seeds that a run and the first have in common."
     )
     found = [
-        {
-            "title": f"{arm}, {SPLITS.get(split, split).lower()}",
-            "alt": f"{arm}, {split}: score against demonstrations of {', '.join(lines)}",
-            "figure": lines_figure(lines, "demonstrations k"),
-        }
+        panel(f"{arm}, {SPLITS.get(split, split).lower()}", lines_figure(lines, "demonstrations k"))
         for (split, arm), lines in panels.items()
     ]
     return [{"name": "Score", "note": note, "panels": found}]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from icl.statistics import Interval
 
 Place = float | str
 Line = list[tuple[Place, Interval]]  # x and the score there, in order of x
+WIDE = 16  # a range of numbers that a logarithmic axis shows
 SHADES = [[0.0, "#f7fbff"], [0.5, "#6baed6"], [1.0, "#08306b"]]
 
 
@@ -31,17 +33,26 @@ def lines_figure(
     words = any(isinstance(place, str) for place in places)
     numbers = [float(place) for place in places if not isinstance(place, str)]
     above = [number for number in numbers if number > 0]
-    wide = not words and min(numbers, default=0) > 0 and max(above) / min(above) > 20
+    wide = not words and min(numbers, default=0) > 0 and max(above) / min(above) >= WIDE
+    low, high = min(numbers, default=0), max(numbers, default=0)
+    span = math.log(high / low) if wide else high - low
     figure = go.Figure()
     for index, (name, line) in enumerate(lines.items()):
         colour = PALETTE[index % len(PALETTE)]
+        shift = 0.012 * (index - (len(lines) - 1) / 2)  # so that intervals do not hide each other
         _, shape = MARKERS[(index + index // len(PALETTE)) % len(MARKERS)]  # another a round
         figure.add_trace(
             go.Scatter(
-                name=name,
-                x=[place for place, _ in line],
+                name=html.escape(name, quote=False),  # markup in it is shown, not obeyed
+                meta=name,
+                x=[
+                    _word(place) if words else _aside(place, shift * span, wide)
+                    for place, _ in line
+                ],
                 y=[found.estimate for _, found in line],
-                text=[f"{place}: {found.estimate:.3f} {_ends(found)}" for place, found in line],
+                text=[
+                    f"{_word(place)}: {_score(found, 3)} {_ends(found)}" for place, found in line
+                ],
                 hovertemplate="%{text}<extra>%{fullData.name}</extra>",
                 mode="markers" if words else "lines+markers",
                 marker={"size": 8, "symbol": shape, "color": colour},
@@ -82,17 +93,21 @@ def map_figure(
             z=[[None if cell is None else cell.estimate for cell in row] for row in grid],
             text=[
                 [
-                    "" if cell is None else f"<b>{cell.estimate:.2f}</b><br>{_ends(cell)}"
+                    "" if cell is None else f"<b>{_score(cell, 2)}</b><br>{_ends(cell)}"
                     for cell in row
                 ]
                 for row in grid
             ],
             texttemplate="%{text}",
-            hovertemplate=f"{across} %{{x}}, {up} %{{y}}: %{{z:.3f}}<extra></extra>",
+            hovertext=[
+                ["" if cell is None else f"{_score(cell, 3)} {_ends(cell)}" for cell in row]
+                for row in grid
+            ],
+            hovertemplate=f"{across} %{{x}}, {up} %{{y}}: %{{hovertext}}<extra></extra>",
             colorscale=SHADES,
             zmin=0,
             zmax=1,
-            colorbar={"title": {"text": "score"}, "thickness": 12},
+            colorbar={"title": {"text": "score", "side": "right"}, "thickness": 12},
         )
     )
     figure.update_xaxes(title=across, type="category")
@@ -108,6 +123,31 @@ def published_figure(lines: Sequence[Any], x: str) -> dict[str, Any]:
         for name, points in lines
     }
     return lines_figure(made, x, y="mean return (paper)", zero=False)
+
+
+def panel(title: str, figure: dict[str, Any]) -> dict[str, Any]:
+    """A chart with its title, and in words for those who cannot see it."""
+    said = []
+    for trace in figure["data"]:
+        if trace["type"] == "scatter":
+            name = trace.get("meta", trace.get("name"))
+            said.append(f"{name}: {', '.join(trace.get('text', []))}")
+        elif trace["type"] == "heatmap":
+            said += [
+                f"{x}, {y}: {text}"
+                for y, row in zip(trace["y"], trace["hovertext"], strict=True)
+                for x, text in zip(trace["x"], row, strict=True)
+            ]
+    words = html.unescape("; ".join(said))
+    return {"title": title, "alt": f"{title}. {words}" if words else title, "figure": figure}
+
+
+def _aside(place: Place, shift: float, wide: bool) -> float:
+    return float(place) * math.exp(shift) if wide else float(place) + shift
+
+
+def _score(found: Interval, digits: int) -> str:
+    return f"{found.estimate:z.{digits}f}".replace("-", "−")
 
 
 def bars(line: Sequence[Interval], colour: str) -> dict[str, Any]:
@@ -134,7 +174,7 @@ def _ends(found: Interval) -> str:
 
 
 def _word(place: Place) -> str:
-    return place if isinstance(place, str) else f"{place:g}"
+    return html.escape(place, quote=False) if isinstance(place, str) else f"{place:.9g}"
 
 
 def order(place: Place) -> tuple[bool, float, str]:

@@ -10,8 +10,9 @@ from experiments import failure_map
 from experiments import study_figures as figures
 from experiments.figures import SPLITS
 from experiments.page import page
-from experiments.report import brackets, pretty, read_results, replace, signed
+from experiments.report import FILTERS, brackets, read_results, replace
 from experiments.study_figures import Line
+from experiments.study_figures import panel as _panel
 from icl.conditions import OWN
 from icl.statistics import interquartile, interval
 
@@ -50,7 +51,7 @@ def render(results: Mapping[str, Any]) -> str:
     verdicts = [v | {"ends": brackets(v["low"], v["high"])} for v in results["verdicts"]]
     return page(
         "study.html.j2",
-        {"number": signed, "pretty": pretty},
+        FILTERS,
         study=results["study"],
         question=results["question"],
         paper=results["paper"],
@@ -72,7 +73,10 @@ def groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
     splits = [split for split in ORDER if any(row["split"] == split for row in pooled)]
     made = []
     if axes == ["chunk", "p_b"]:
-        note = "One-shot score on whole demonstrations; brackets are 95 % intervals over seeds."
+        note = (
+            "One-shot score on whole demonstrations; brackets are 95 % intervals over seeds (on a "
+            "narrow screen they are shown at a touch)."
+        )
         made.append({"name": "Chunk length × burstiness", "note": note, "panels": [
             _panel(SPLITS[split],
                    figures.map_figure(cells_of(pooled, axes, split), *map(named, axes)))
@@ -292,15 +296,6 @@ def cells_of(rows: Sequence[Mapping[str, Any]], axes: Sequence[str], split: str)
 
 def _lines(lines: dict[str, Line], axes: Sequence[str]) -> dict[str, Any]:
     return figures.lines_figure(lines, named(axes[0]))
-
-
-def _panel(title: str, figure: dict[str, Any]) -> dict[str, Any]:
-    said = "; ".join(
-        f"{trace.get('name', 'score')}: {', '.join(map(str, trace.get('text', [])))}"
-        for trace in figure["data"]
-        if trace["type"] == "scatter"
-    )
-    return {"title": title, "alt": f"{title}. {said}" if said else title, "figure": figure}
 
 
 def named(axis: str) -> str:
