@@ -123,8 +123,9 @@ class Comparison:
     def model(self, parameters: Any) -> Actor:
         """A trained model as an actor, with retrieval around it where asked."""
         actor = self.program.actor(parameters)
-        if not (self.config.regent and isinstance(actor, ModelActor)):
+        if not self.config.regent:
             return actor
+        assert isinstance(actor, ModelActor)  # other methods are refused with it
         return RegentActor(actor, self.config.regent, self.suite.interface.actions)
 
     @functools.cached_property
@@ -177,7 +178,7 @@ class Comparison:
             shot = evaluate(actor, shapes, key, families, shown)
             if not attempted:
                 return shot, ()
-            own = jax.random.fold_in(key, 1)
+            own = jax.random.fold_in(key, 2**28)
             return shot, attempts(actor, shapes, own, families, attempted)
 
         return self.side_by_side(test)
@@ -258,9 +259,12 @@ def fill(job: Comparison, listen: Listener | None = None, log: Log | None = None
     if fresh:
         with progress.task("training", len(fresh) * job.config.updates, "updates") as bar:
             tester = job.tester(job.model, job.config.attempts)
+            on_the_way = job.tester(job.model) if job.config.attempts else tester
             for wave in job.waves(fresh):
                 bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
-                _train_wave(job, wave, tester, bar, log, listen or (lambda lines: None))
+                _train_wave(
+                    job, wave, (on_the_way, tester), bar, log, listen or (lambda lines: None)
+                )
     if kept:
         progress.phases.enter("evaluate")
         for cell, rows in restored(job, kept):
@@ -273,12 +277,13 @@ def fill(job: Comparison, listen: Listener | None = None, log: Log | None = None
 def _train_wave(
     job: Comparison,
     wave: list[Cell],
-    tester: Callable[..., Any],
+    testers: tuple[Callable[..., Any], Callable[..., Any]],
     bar: Any,
     log: Log,
     listen: Listener,
 ) -> None:
-    """Trains and tests a wave; a short one is filled up with its last cell, reported once."""
+    """Trains and tests a wave, by one test on the way and another at the end; a short one is filled
+    up with its last cell, reported once."""
     config, folder = job.config, job.folder
     padded = job.padded(wave)
     phases = job.progress.phases
@@ -298,14 +303,14 @@ def _train_wave(
         if every and chunk % every == 0 and chunk < chunks:
             phases.enter("evaluate")
             tests = []
-            for cell, result in zip(wave, job.test(tester, padded, states.parameters)):
+            for cell, result in zip(wave, job.test(testers[0], padded, states.parameters)):
                 tests += _curve(job, cell, chunk * config.report_every, result)
             log(tests)
             listen(tests)
             phases.enter("train")
     _hear(wave, pending, config, log, clock, bar)
     phases.enter("evaluate")
-    tested = job.test(tester, padded, states.parameters)
+    tested = job.test(testers[1], padded, states.parameters)
     parameters = parallel.unstack(parallel.fetch(states.parameters))
     tests = []
     if every:

@@ -95,7 +95,7 @@ class CompareConfig(Processes):
     """Recompute blocks in the backward pass to save memory."""
     method: str = "imitation"
     """How it is trained: imitation, return-conditioned (decision transformer), distillation (of a
-    learner's attempts), pretraining (DPT; arm shuffled) or reinforcement (RL²)."""
+    learner's attempts), pretraining (DPT) or reinforcement (RL²; --learning-rate 0.001)."""
     history: int = 128
     """Episodes of the learner that distillation shows its attempts of."""
     kind: str = "transformer"
@@ -305,10 +305,25 @@ def _check_numbers(config: CompareConfig) -> None:
 
 def _check_method(config: CompareConfig) -> None:
     known("method", (config.method,), tuple(METHODS))
-    if config.method == "pretraining" and "single" in config.arms:
+    if config.method in ("pretraining", "distillation") and "single" in config.arms:
         raise ConfigError(
-            "method pretraining needs the transitions of other trajectories, and arm single has "
-            "none; use --arms shuffled"
+            f"method {config.method} needs other trajectories of the level, and contexts of arm "
+            "single have none; use --arms bursty"
+        )
+    if config.method == "pretraining" and config.attempts:
+        raise ConfigError(
+            "attempts: a model of method pretraining remembers nothing of its own; leave them out"
+        )
+    if config.method == "return-conditioned" and not config.rewards:
+        raise ConfigError(
+            "method return-conditioned tells returns in the rewards' place; leave out --no-rewards"
+        )
+    if config.method == "reinforcement" and (
+        len(config.arms) > 1 or config.query_loss or config.accumulate > 1
+    ):
+        raise ConfigError(
+            f"method reinforcement plays its own contexts, so arms {' '.join(config.arms)} would "
+            "be one; use --arms bursty, and leave out query_loss and accumulate"
         )
     if config.method == "distillation" and config.history < config.slots:
         raise ConfigError(

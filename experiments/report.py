@@ -8,6 +8,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +18,7 @@ from plotly.offline import get_plotlyjs
 from experiments import figures
 from experiments.page import told, words
 from experiments.still import still
+from icl.conditions import OWN
 from icl.statistics import Interval, interval
 
 SCHEMA = 1
@@ -255,7 +257,8 @@ def render(
     names |= {arm: arm for arm in sorted(trained - single.keys())}
     looks = figures.styles(names)
     groups = [
-        score_group(found, looks),
+        score_group([cell for cell in found if cell.demonstrations != OWN], looks),
+        attempts_group([cell for cell in found if cell.demonstrations == OWN], looks),
         training_group(records, single, looks),
         evaluation_group(records, single, looks),
     ]
@@ -314,8 +317,10 @@ def charts(name: str, note: str, choices: Mapping[str, list], panels: list[dict]
     return {"name": name, "note": note, "choices": choices, "panels": panels} if panels else None
 
 
-def score_group(found: Sequence[Cell], looks: Mapping[str, figures.Style]) -> dict | None:
-    """Score against demonstrations: a panel for each split."""
+def score_group(
+    found: Sequence[Cell], looks: Mapping[str, figures.Style], x: str = "demonstrations k"
+) -> dict | None:
+    """Score against demonstrations, or what else ``x`` counts: a panel for each split."""
     shown = sorted({cell.demonstrations for cell in found}, key=lambda name: name != "whole")
     acted = sorted({cell.acting for cell in found}, key=lambda name: name != "sampled")
     panels = []
@@ -325,18 +330,26 @@ def score_group(found: Sequence[Cell], looks: Mapping[str, figures.Style]) -> di
             for acting in acted:
                 panel = figures.pooled(found, split, demonstrations, acting)
                 if panel:
-                    drawn[f"{demonstrations}|{acting}"] = figures.score_figure(panel, looks)
-        lines = figures.lines(figures.pooled(found, split), looks).items()
+                    figure = figures.score_figure(panel, looks)
+                    figure["layout"]["xaxis"]["title"]["text"] = x
+                    drawn[f"{demonstrations}|{acting}"] = figure
+        lines = figures.lines(figures.pooled(found, split, *shown[:1]), looks).items()
         said = "; ".join(
-            f"{label} {signed(cell.score.estimate, 2)} at k = {cell.demos}"
+            f"{label} {signed(cell.score.estimate, 2)} at {x[-1]} = {cell.demos}"
             for label, line in lines
             for cell in line
         )
-        alt = f"{title}: score against the number of demonstrations. {said}"
+        alt = f"{title}: score against {x}. {said}"
         panels.append({"title": title, "alt": alt, "figures": drawn})
     note = "Mean over seeds, bars are 95 % intervals; families pooled. 0 is random, 1 is optimal."
     choices = {"demonstrations": shown, "acting": acted}
-    return charts("Score against demonstrations", note, choices, panels)
+    return charts(f"Score against {x[:-2]}", note, choices, panels)
+
+
+def attempts_group(found: Sequence[Cell], looks: Mapping[str, figures.Style]) -> dict | None:
+    """Score over an agent's own attempts, which are counted from 1."""
+    own = [replace_fields(cell, demos=cell.demos + 1) for cell in found]
+    return score_group(own, looks, "own attempts n") if own else None
 
 
 def training_group(records: Sequence[Mapping], names: dict, looks: Mapping) -> dict | None:

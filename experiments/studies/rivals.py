@@ -22,7 +22,7 @@ LEARNED: dict[str, tuple[str, dict[str, Any]]] = {
     "model with retrieval (REGENT)": ("bursty", {"regent": 10.0}),
     BC: ("single", {}),
     "decision transformer (DT)": ("single", OTHERWISE | {"method": "return-conditioned"}),
-    "decision-pretrained transformer (DPT)": ("shuffled", OTHERWISE | {"method": "pretraining"}),
+    "decision-pretrained transformer (DPT)": ("bursty", OTHERWISE | {"method": "pretraining"}),
 }  # name -> its arm, and what differs from the main job
 
 
@@ -72,7 +72,8 @@ RIVALS = Study(
     _shown_claims,
     "REGENT (arXiv 2412.04759): plain nearest-neighbour retrieval matches or beats the model of "
     "Raparthy et al.; blended with a network it is better still. DPT: arXiv 2306.14892; decision "
-    "transformer: arXiv 2106.01345. All have the model's size, levels, contexts and updates.",
+    "transformer: arXiv 2106.01345. All have the model's size, levels and updates, and contexts of "
+    "the same experts.",
 )
 
 AD, RL2 = "algorithm distillation (AD)", "PPO with memory (RL²)"

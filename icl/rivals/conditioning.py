@@ -45,7 +45,7 @@ class Conditioned(Program):
         return context.tokens.replace(reward=to_go(context))
 
     def actor(self, parameters: Parameters) -> Actor:
-        """It is told to earn 1, the most that a family pays unless it says otherwise."""
+        """It is told to earn 1, the most that most families pay."""
         return Promised(ModelActor(parameters, self.graph))
 
 

@@ -1,8 +1,9 @@
 """The decision-pretrained transformer, DPT (Lee et al. 2023, arXiv 2306.14892).
 
-A context is a state to act in, the query, and transitions of its level in any order; at every
-position the model says the expert's action in the query, so it learns what to make of few
-transitions and of many. It remembers nothing of its own episode: at a test each step is a query.
+A context is a state to act in, the query, and transitions of its level; at every position the
+model says the expert's action in the query. How many trajectories are shown is drawn, from none to
+all but the query's, so it learns what to make of few transitions and of many. It remembers nothing
+of its own episode: at a test each step is a query.
 
     position   0    1      2            …    m              m + 1
     shows      q    s_1    s_2, came    …    s_m, came      q, came of step m
@@ -32,21 +33,23 @@ ROWS = 256  # sequences that a test reads at the same time: it bounds the memory
 
 
 class Pretraining(Program):
-    """Training on queries; the arm says what the transitions are (``shuffled``: single steps of the
-    query's level)."""
+    """Training on queries; the arm says what the transitions are, and in what order."""
 
     def arranged(self, key: jax.Array, arm: Arm, groups: Trajectories) -> Context:
-        """Context[n, (E - 1) * T + 2]: of the query trajectory one step, drawn uniformly.
+        """Context[n, (E - 1) * T + 2]: of the query trajectory one step, and the first of the
+        other slots; step and number of slots are drawn uniformly.
 
         Raises:
             ValueError: the arm's contexts have no slots.
         """
         if arm.alone:
-            raise ValueError("a query needs transitions of other trajectories: use arm shuffled")
-        deal_key, step_key = jax.random.split(key)
+            raise ValueError("a query needs transitions of other trajectories: use arm bursty")
+        deal_key, step_key, count_key = jax.random.split(key, 3)
         levels, slots, horizon = groups.valid.shape
         context = arrange(deal_key, arm, groups, jnp.zeros(levels, jnp.int32))
-        own, whole = context.slot[:, 1:2], context.slot[:, -1:]
+        own = context.slot[:, 1:2]
+        shown = jax.random.randint(count_key, (levels, 1), 0, slots)
+        whole = jnp.take_along_axis(context.slot, shown + 1, axis=1)
         step = jax.random.randint(step_key, (levels, 1), 0, own)
         place = jnp.arange((slots - 1) * horizon + 2)
         last = whole - own + 1
@@ -61,7 +64,8 @@ class Pretraining(Program):
         steps = steps.replace(start=steps.start | query, cut=steps.cut | query)
         source = jnp.where(valid, at(context.source), -1)
         ends = jnp.concatenate([context.slot[:, :1] + 1, context.slot[:, 2:] - own + 1], axis=1)
-        slot = jnp.concatenate([context.slot[:, :1], ends[:, :-1], last + 1], axis=1)
+        ends = jnp.minimum(ends[:, :-1], last)
+        slot = jnp.concatenate([context.slot[:, :1], ends, last + 1], axis=1)
         return Context(steps, valid, query & valid, source, slot)
 
     def tokens(self, context: Context) -> Tokens:

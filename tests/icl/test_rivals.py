@@ -45,8 +45,8 @@ def test_every_method_has_a_program():
 def test_every_method_trains_and_acts(made, world, name):
     """Two updates move every parameter that acts, and what comes of them plays a test."""
     program, state = made(PROGRAMS[name], history=9)
-    arm = SHUFFLED if name == "pretraining" else Arm()
-    run = Run(arm, Numbers(learning_rate=1e-2, warmup=0.0, updates=10.0), world.sticky[:1])
+    numbers = Numbers(learning_rate=1e-2, warmup=0.0, updates=10.0, weight_decay=0.0)
+    run = Run(Arm(), numbers, world.sticky[:1])
     after, metrics = jax.jit(lambda s, r: program.chunk(s, r, 1))(state, run)
     assert metrics.loss.shape == (2,) and np.isfinite(metrics.loss).all() and after.step == 2
     moved = jax.tree.map(lambda x, y: bool((x != y).any()), after.parameters, state.parameters)
@@ -133,20 +133,25 @@ def asked(made, traceable):
     """(program, state, lengths, Context) of queries over traceable steps."""
     program, state = made(Pretraining)
     lengths = np.random.default_rng(2).integers(1, 7, (9, 3))
-    context = jax.jit(program.arranged)(jax.random.key(1), SHUFFLED, traceable(lengths, 6))
+    context = jax.jit(program.arranged)(jax.random.key(1), Arm(), traceable(lengths, 6))
     return program, state, lengths, jax.device_get(context)
 
 
-def test_a_query_stands_around_all_other_steps_of_its_level(asked):
+def test_a_query_stands_around_the_first_of_the_other_trajectories(asked):
     _, _, lengths, context = asked
+    seen = set()
     for row, own in enumerate(lengths):
-        count = int(own[1:].sum()) + 2
-        assert context.valid[row].sum() == count == context.slot[row, -1]
+        count = int(context.slot[row, -1])
+        assert context.valid[row].sum() == count
+        shown = [0, own[1], own[1] + own[2]].index(count - 2)
+        seen.add(shown)
         source = context.source[row, :count]
         assert source[0] == source[-1]  # the query, a step of the first trajectory
         assert source[0] // 6 == row * 3 and source[0] % 6 < own[0]
-        rest = [(row * 3 + e) * 6 + t for e in (1, 2) for t in range(own[e])]
-        assert sorted(source[1:-1]) == rest
+        rest = [(row * 3 + e) * 6 + t for e in (1, 2)[:shown] for t in range(own[e])]
+        assert source[1:-1].tolist() == rest
+        edges = [0, 1, 1 + own[1] * (shown > 0), count]
+        np.testing.assert_array_equal(context.slot[row], edges)
         np.testing.assert_array_equal(
             context.query[row, :count], [True, *[False] * (count - 2), True]
         )
@@ -154,7 +159,7 @@ def test_a_query_stands_around_all_other_steps_of_its_level(asked):
         marked = context.steps.start[row] & context.steps.cut[row]
         np.testing.assert_array_equal(marked & context.valid[row], context.query[row])
     queries = np.unique(context.source[:, 0] % 6)
-    assert len(queries) > 2  # not always the first step
+    assert len(queries) > 2 and seen == {0, 1, 2}  # drawn, both of them
 
 
 def test_its_label_is_the_querys_action_and_nothing_tells_it(asked):
@@ -164,8 +169,8 @@ def test_its_label_is_the_querys_action_and_nothing_tells_it(asked):
     tokens = jax.device_get(program.tokens(context))
     assert (tokens.action[:, :2] == -1).all() and (tokens.reward[:, :2] == 0).all()
     assert (tokens.successor[:, :2] == -1).all() and not tokens.terminated[:, :2].any()
-    for row, own in enumerate(lengths):
-        count = int(own[1:].sum()) + 2
+    for row in range(len(lengths)):
+        count = int(context.slot[row, -1])
         told = tokens.action[row, 2:count]
         np.testing.assert_array_equal(told, 10_000 + context.source[row, 1 : count - 1])
         assert labels[row, 0] not in told
@@ -205,7 +210,7 @@ def test_a_test_asks_as_training_does(made, world):
 
 def test_a_query_without_transitions_is_refused(made, traceable):
     program, _ = made(Pretraining)
-    with pytest.raises(ValueError, match="use arm shuffled"):
+    with pytest.raises(ValueError, match="use arm bursty"):
         program.arranged(jax.random.key(0), Arm(alone=True), traceable(np.full((4, 3), 2), 6))
 
 
@@ -247,4 +252,8 @@ def test_what_it_judges_is_what_it_acted_by(made, world):
     logits, value = jax.jit(program.judge)(state.parameters, flat.tokens)
     np.testing.assert_allclose(logits, flat.logits, atol=1e-4)
     assert value.shape == (64, steps) and not value.any()
+    model = nnx.merge(program.graph, state.parameters["model"])
+    told = jnp.arange(model.config.width) / 10.0
+    _, value = program.judge(state.parameters | {"critic": told}, flat.tokens)
+    np.testing.assert_allclose(value, model.features(flat.tokens) @ told, rtol=1e-4, atol=1e-4)
     assert isinstance(program.actor(state.parameters), ModelActor)
