@@ -115,9 +115,9 @@ def test_it_trains_nothing_that_lethality_and_in_weights_do_not(tmp_path):
     assert trained("failure-map") <= trained("lethality") | trained("in-weights")
     assert len(trained("failure-map")) == 4
     points = checked(STUDY, BASE)
-    assert len(points) == 10
+    assert len(points) == 8
     cells = {StudyFolder(tmp_path, p.config).cell(p.arm, 0) for p in points}
-    assert len(cells) == 10  # each test has a file of its own, probes included
+    assert len(cells) == 8  # each test has a file of its own, probes included
 
 
 def holds(measured) -> dict[str, Any]:
@@ -165,11 +165,11 @@ def test_claims_of_a_regime_that_is_not_there_do_not_hold(twin, kind, expected):
 # Marks and pictures. -----------------------------------------------------------------------
 def test_a_mark_is_a_family_in_a_setting_by_agreement_and_score(results):
     unseen, held_out, seen = (marks(results, plane) for plane in PLANES)
-    assert len(unseen) == len(held_out) == len(seen) == 10
+    assert len(unseen) == len(held_out) == len(seen) == 8
     assert [mark.family for mark in unseen[Setting(0.5, 0.3, "drawn")]] == ["ice", "maze"]
     assert {mark.family for own in held_out.values() for mark in own} == {"wind"}
-    ice = unseen[Setting(1.0, 0.5, "drawn")][0]
-    own = regimes({"lethality": 1.0, "test": 0.5, "meaning": "drawn"})
+    ice = unseen[Setting(0.5, 0.5, "drawn")][0]
+    own = regimes({"lethality": 0.5, "test": 0.5, "meaning": "drawn"})
     assert ice.x.estimate == pytest.approx(own["agree"], abs=0.01) and ice.x.seeds == 5
     assert ice.y.estimate == pytest.approx(own["score"] + 0.01, abs=0.01) and ice.y.seeds == 5
     assert ice.y.low < ice.y.estimate < ice.y.high
@@ -191,13 +191,14 @@ def test_colour_says_lethality_and_shape_says_stickiness(results):
 def test_the_page_has_the_map_and_the_papers_points(results):
     group = next(part for part in charts(results) if part["name"] == "Failure map")
     planes, paper = group["panels"][:3], group["panels"][3]
-    assert [len(panel["figure"]["data"]) for panel in planes] == [10, 10, 10]
+    assert [len(panel["figure"]["data"]) for panel in planes] == [8, 8, 8]
     (point,) = [
-        trace for trace in planes[0]["figure"]["data"] if trace["name"] == "lethality 1, test 0.5"
+        trace for trace in planes[0]["figure"]["data"] if trace["name"] == "lethality 0.5, test 0.5"
     ]
     assert [text.split(":")[0] for text in point["text"]] == ["ice", "maze"]
-    assert point["x"] == pytest.approx([0.65, 0.65], abs=0.01)
-    assert point["y"] == pytest.approx([-0.11, -0.13], abs=0.01)
+    own = regimes({"lethality": 0.5, "test": 0.5, "meaning": "drawn"})
+    assert point["x"] == pytest.approx([own["agree"]] * 2, abs=0.02)
+    assert point["y"] == pytest.approx([own["score"]] * 2, abs=0.03)
     assert all(reach > 0 for bar in ("error_x", "error_y") for reach in point[bar]["array"])
     hollow = [t["name"] for t in planes[0]["figure"]["data"] if "open" in t["marker"]["symbol"]]
     assert hollow == ["lethality 0, test 0.1, in weights"]
@@ -210,11 +211,11 @@ def test_the_page_has_the_map_and_the_papers_points(results):
         ("drift: HideNSeek", 0.43, -0.14),
     }
     assert {t["marker"]["color"] for t in paper["figure"]["data"]} == {failure_map.GREY}
-    assert "lethality 1, test 0.5: ice: agreement 0.65 [" in planes[0]["alt"]
+    assert "lethality 0.5, test 0.5: ice: agreement 0." in planes[0]["alt"]
     assert "drift: HideNSeek: agreement 0.43, return −0.14" in paper["alt"]
     away = next(part for part in charts(results) if part["name"] == "Away from the demonstration")
     assert [panel["title"] for panel in away["panels"]] == ["Plays the expert's action, by novelty"]
-    assert len(away["panels"][0]["figure"]["data"]) == 10
+    assert len(away["panels"][0]["figure"]["data"]) == 8
     text = render(results)
     assert "mean returns elsewhere" in text and 'class="panels tall"' in text
 
@@ -236,5 +237,5 @@ def test_the_still_picture_is_the_same_at_every_drawing(results):
     text = first.getvalue().decode()
     assert STUDY.question in text and text.count('id="axes_') == 3
     # Letters are outlines, with what they say in comments.
-    told = (EXPERT, "lethality 1, test 0.5", "in weights: MazeWalk-15", "drift: HideNSeek")
+    told = (EXPERT, "lethality 0.5, test 0.5", "in weights: MazeWalk-15", "drift: HideNSeek")
     assert all(f"<!-- {words} -->" in text for words in told)
