@@ -123,7 +123,7 @@ def _lines(axis: Axes, lines: Mapping[str, Line]) -> dict[str, Any]:
             [found.estimate for _, found in line],
             yerr=_reach([found for _, found in line]),
             color=PALETTE[index % len(PALETTE)],
-            marker=MARKERS[index % len(MARKERS)][0],
+            marker=MARKERS[(index + index // len(PALETTE)) % len(MARKERS)][0],
             linestyle="" if words else "-",
             linewidth=1.8,
             markersize=5.5,

@@ -15,14 +15,14 @@ READERS = ("hash-map", "nearest-neighbour", "5-nearest-neighbours", "hash-map-el
 SPLITS = ("unseen-level", "unseen-family")
 TESTS = (0.1, 0.5)  # stickiness of the test
 MODEL = "model"
-BC = "single-trajectory transformer (BC)"
+BC = "BC, one trajectory"
 OTHERWISE = {"curve": 1}  # rivals are tested at the end only: some tests cost as much as training
 LEARNED: dict[str, tuple[str, dict[str, Any]]] = {
     MODEL: ("bursty", {}),
-    "model with retrieval (REGENT)": ("bursty", {"regent": 10.0}),
+    "REGENT (model, retrieval)": ("bursty", {"regent": 10.0}),
     BC: ("single", {}),
-    "decision transformer (DT)": ("single", OTHERWISE | {"method": "return-conditioned"}),
-    "decision-pretrained transformer (DPT)": ("bursty", OTHERWISE | {"method": "pretraining"}),
+    "decision transformer": ("single", OTHERWISE | {"method": "return-conditioned"}),
+    "DPT": ("bursty", OTHERWISE | {"method": "pretraining"}),
 }  # name -> its arm, and what differs from the main job
 
 
@@ -67,7 +67,7 @@ def _shown_claims(found: Found) -> list[Verdict]:
 RIVALS = Study(
     "rivals",
     "Does the trained model beat those that only read, and those that were trained otherwise?",
-    ("demos", "agent", "test"),
+    ("test", "agent"),
     _shown,
     _shown_claims,
     "REGENT (arXiv 2412.04759): plain nearest-neighbour retrieval matches or beats the model of "
