@@ -33,6 +33,7 @@ TYPES = {
     "score": float,
     "success": float,
     "return": float,
+    "hit": float,
 }
 PLACE = ("arm", "seed", "split", "family", "demos", "demonstrations", "acting")
 
@@ -71,7 +72,8 @@ def test_every_row_has_the_fields_and_types_of_the_schema(found):
         wrong = [name for name, kind in TYPES.items() if not isinstance(row[name], kind)]
         assert wrong == [] and not isinstance(row["seed"], bool)
         assert math.isfinite(row["score"]) and math.isfinite(row["return"])
-        assert 0 <= row["success"] <= 1
+        assert 0 <= row["success"] <= 1 and (row["demos"] > 0 or row["hit"] == 0)
+        assert 0 <= row["hit"] <= 1
         assert (row["levels"], row["episodes"]) == (16, 16)
         assert (row["chunk"], row["p_b"]) == ARMS.get(row["arm"], (None, None))
 

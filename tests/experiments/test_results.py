@@ -21,7 +21,11 @@ def measured(references: list, cells: dict, episodes: int = 2) -> SimpleNamespac
     for (kind, k, acting), values in cells.items():
         returns[kind, :, k, acting] = values
     return SimpleNamespace(
-        returns=returns, success=returns > 0.5, references=np.asarray(references, np.float32)
+        returns=returns,
+        success=returns > 0.5,
+        steps=np.broadcast_to(np.arange(1, len(references) + 1)[:, None, None, None] * 4.0, shape),
+        hits=np.broadcast_to(np.arange(2)[:, None, None] * 3.0, shape),  # k = 1: three steps each
+        references=np.asarray(references, np.float32),
     )
 
 
@@ -47,6 +51,8 @@ def test_rows_are_sums_over_levels():
     assert maze["score"] == pytest.approx(1.4 / 1.3)
     assert (maze["levels"], maze["episodes"]) == (2, 4)
     assert (maze["success"], maze["return"]) == (0.75, 0.75)
+    assert maze["hit"] == pytest.approx(6 / 12)  # steps are pooled: 3 of 4 and 3 of 8
+    assert cell(rows, "unseen-level", "maze", 0, "whole", "sampled")["hit"] == 0
     cave = cell(rows, "unseen-level", "cave", 1, "whole", "sampled")
     assert cave["score"] == pytest.approx(-0.2 / 0.4)
     assert (cave["levels"], cave["episodes"], cave["return"]) == (1, 2, 0.0)
