@@ -16,12 +16,12 @@ import jax.numpy as jnp
 from flax import struct
 
 from agents.tokens import Steps, Tokens
-from envs.core import Env, Level, TimeStep
+from envs.core import Env, Level
 from icl.actor import Actor
 from icl.conditions import ACTINGS
 from icl.contexts import Context
 from icl.demonstrations import Families
-from icl.episodes import SEGMENT
+from icl.episodes import SEGMENT, last_shown
 from icl.evaluate import EvaluateConfig, Result
 from icl.stage import Stage, tokens_after
 
@@ -70,9 +70,10 @@ def trial(
     begin_key, key = jax.random.split(key)
     episodes = stage.begin(begin_key)
     first = stage.timestep(episodes)
-    nothing = _nothing(first.observation)
-    memory = actor.read(nothing, jnp.zeros(stage.shape, jnp.int32))
-    carry = (episodes, _opening(first), memory, jnp.zeros(stage.shape, jnp.int32))
+    nothing, none = _nothing(first.observation), jnp.zeros(stage.shape, jnp.int32)
+    before = last_shown(nothing, none)
+    tokens = before.replace(observation=first.observation, start=jnp.ones_like(before.start))
+    carry = (episodes, tokens, actor.read(nothing, none), none)
 
     def one_step(carry: Any, inputs: Any) -> tuple[Any, Trial]:
         time, key = inputs
@@ -150,22 +151,6 @@ def attempts(
         references = pool.references[: config.levels]
         found.append(Result(returns, won > 0, steps, jnp.zeros_like(steps), references))
     return tuple(found)
-
-
-def _opening(first: TimeStep) -> Tokens:
-    """Tokens[C, N] of a first observation: nothing came before it."""
-    shape = first.reward.shape
-    no = jnp.zeros(shape, bool)
-    empty = 0 if first.observation.dtype == jnp.uint8 else -1
-    return Tokens(
-        observation=first.observation,
-        action=jnp.full(shape, -1, jnp.int32),
-        reward=jnp.zeros(shape),
-        terminated=no,
-        successor=jnp.full_like(first.observation, empty),
-        start=~no,
-        cut=no,
-    )
 
 
 def _nothing(observation: jax.Array) -> Context:

@@ -109,7 +109,7 @@ def _play(
     begin_key, key = jax.random.split(key)
     episodes = stage.begin(begin_key)
     first = stage.timestep(episodes)
-    previous = _last_shown(contexts, lengths)
+    previous = last_shown(contexts, lengths)
     tokens = previous.replace(observation=first.observation, start=jnp.ones_like(previous.start))
     memory = actor.read(contexts, lengths)
     zeros = jnp.zeros(lengths.shape)
@@ -163,7 +163,7 @@ def _met(contexts: Context, lengths: jax.Array, observation: jax.Array) -> jax.A
     return jax.vmap(rows)(observation, contexts.steps.observation, lengths)
 
 
-def _last_shown(contexts: Context, lengths: jax.Array) -> Tokens:
+def last_shown(contexts: Context, lengths: jax.Array) -> Tokens:
     """Tokens[C, N] that carry the outcome of the last step that each row is shown, if any: what
     the first token of its episode says about the token before it."""
     last = jnp.maximum(lengths - 1, 0)
