@@ -214,6 +214,16 @@ class Env(_Node):
             stickiness=jnp.float32(0.0),
         )
 
+    # Structure, for step signals (icl/signals). --------------------------------------------
+    def begins(self, level: Level, state: State) -> jax.Array:
+        """bool[]: the agent's next move begins here; False in the middle of one that several
+        actions spell. Every action is a move by default."""
+        return jnp.ones((), bool)
+
+    def milestone(self, level: Level, state: State) -> jax.Array:
+        """int32[]: how many sub-goals have been reached."""
+        raise self._missing("milestone")
+
     # Identity. --------------------------------------------------------------------------
     def symmetries(self, level: Level) -> Level:
         """The level's symmetric copies, stacked on a leading axis; itself alone by default.

@@ -100,6 +100,52 @@ def random_return(table: Table, horizon: int) -> jax.Array:
     return _returns(table, horizon, lambda execute: execute.mean(1))
 
 
+class Values(struct.PyTreeNode):
+    """Exact undiscounted values of one policy in one level, with the horizon counted down.
+
+    Attributes:
+        execute: float32[T, S, A], of executing an action at a time, and following the policy after.
+        value: float32[T + 1, S, A + 1], of being in a state before step t, given the action
+            executed last (index A: none). 0 at time T.
+        stickiness: float32[].
+    """
+
+    execute: jax.Array
+    value: jax.Array
+    stickiness: jax.Array
+
+    def advantage(self, time: jax.Array, state: jax.Array, executed: jax.Array) -> jax.Array:
+        """float32[..., A]: A^π of choosing each action at times int32[...] in states int32[...],
+        after int32[...] was executed: what the choice is worth beyond the policy's own."""
+        every, actions = self.execute[time, state], self.execute.shape[-1]
+        stuck = jnp.take_along_axis(every, jnp.minimum(executed, actions - 1)[..., None], axis=-1)
+        sticks = jnp.where(executed == actions, 0.0, self.stickiness)[..., None]
+        chosen = (1 - sticks) * every + sticks * stuck
+        return chosen - self.value[time, state, executed][..., None]
+
+
+def policy_values(table: Table, policy: jax.Array, horizon: int) -> Values:
+    """Of a Markov policy float32[S, A] of probabilities."""
+    return _values(table, horizon, lambda execute: (policy * execute).sum(1))
+
+
+def optimal_values(table: Table, horizon: int) -> Values:
+    """Of the best policy within the horizon."""
+    return _values(table, horizon, lambda execute: execute.max(1))
+
+
+def _values(table: Table, horizon: int, choose) -> Values:
+    def back(value, _):
+        execute = _execute(table, value, 1.0)
+        value = _choose(table, execute, choose(execute))
+        return value, (execute, value)
+
+    states, actions, _ = table.target.shape
+    nothing = jnp.zeros((states, actions + 1))
+    execute, value = jax.lax.scan(back, nothing, length=horizon, reverse=True)[1]
+    return Values(execute, jnp.concatenate([value, nothing[None]]), table.stickiness)
+
+
 def _returns(table: Table, horizon: int, choose) -> jax.Array:
     states, actions, _ = table.target.shape
 

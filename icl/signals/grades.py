@@ -1,0 +1,132 @@
+"""Grades: how near a credit comes to the truth.
+
+Credit float32[L, N, T] is graded at the steps of Lanes[L, N, T], each generated step once: a step
+that several lanes share is graded by what all of them are paid for it.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from icl.signals.lanes import Lanes
+from icl.signals.truth import Truth
+
+SURE = 1e-4  # advantages beyond it have a sign
+
+
+class Grades(struct.PyTreeNode):
+    """Attributes:
+    correlation: float32[], Pearson's, of credit and exact advantage over all steps.
+    sign: float32[], share of the steps whose advantage is not 0 where credit has its sign; no
+        credit counts one half.
+    located: float32[], share of the lanes lost by a fatal step where the least credit is that
+        step's; where several steps have the least credit, the chance to draw the right one.
+    chance: float32[], what uniform guesses would locate.
+    cosine: float32[], of the estimated and the exact policy gradient, mean over levels.
+    variance: float32[], of the estimated gradients about their mean over repetitions, summed over
+        the parameters and divided by the square of the exact gradient's norm.
+    actions: float32[], generated, mean over levels.
+    """
+
+    correlation: jax.Array
+    sign: jax.Array
+    located: jax.Array
+    chance: jax.Array
+    cosine: jax.Array
+    variance: jax.Array
+    actions: jax.Array
+
+
+def received(lanes: Lanes, credit: jax.Array) -> jax.Array:
+    """float32[L, N, T]: what a lane's own steps are paid by all lanes that share them; 0 at steps
+    that are not its own."""
+
+    def level(owner: jax.Array, live: jax.Array, credit: jax.Array) -> jax.Array:
+        count, horizon = owner.shape
+        time = jnp.broadcast_to(jnp.arange(horizon), owner.shape)
+        paid = jnp.where(live, credit, 0.0)
+        return jnp.zeros((count, horizon)).at[owner, time].add(paid)
+
+    return jnp.where(lanes.own, jax.vmap(level)(lanes.owner, lanes.live, credit), 0.0)
+
+
+def correlation(credit: jax.Array, advantage: jax.Array, counts: jax.Array) -> jax.Array:
+    """float32[]: Pearson's over the entries where bool[...] counts; 0 where either is constant."""
+    weight = counts / jnp.maximum(counts.sum(), 1)
+
+    def centred(x: jax.Array) -> jax.Array:
+        return x - (weight * x).sum()
+
+    one, two = centred(credit), centred(advantage)
+    spread = (weight * one**2).sum() * (weight * two**2).sum()
+    return jnp.where(spread > 0, (weight * one * two).sum() / jnp.sqrt(spread + 1e-30), 0.0)
+
+
+def sign(credit: jax.Array, advantage: jax.Array, counts: jax.Array) -> jax.Array:
+    """float32[]: over the entries that count and whose advantage is not 0."""
+    counts = counts & (jnp.abs(advantage) > SURE)
+    right = jnp.where(jnp.abs(credit) <= 1e-6, 0.5, jnp.sign(credit) == jnp.sign(advantage))
+    return (right * counts).sum() / jnp.maximum(counts.sum(), 1)
+
+
+def located(lanes: Lanes, credit: jax.Array, fatal: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """float32[], float32[]: see ``Grades.located`` and ``chance``; NaN where no lane was lost."""
+    lost = fatal.any(-1)
+    least = jnp.where(lanes.live, credit, jnp.inf).min(-1, keepdims=True)
+    lowest = lanes.live & (credit <= least + 1e-6)
+    hit = (lowest & fatal).any(-1) / jnp.maximum(lowest.sum(-1), 1)
+    guess = 1 / jnp.maximum(lanes.live.sum(-1), 1)
+    many = lost.sum()
+    return (hit * lost).sum() / many, (guess * lost).sum() / many
+
+
+def estimated(lanes: Lanes, credit: jax.Array, states: int) -> jax.Array:
+    """float32[L, S, A]: the policy gradient that the credit makes with respect to the logits of a
+    Markov policy's table: of each step its credit times the gradient of its log-probability, summed
+    over lanes, divided by their number (Williams 1992, REINFORCE)."""
+
+    def level(state: jax.Array, action: jax.Array, logits: jax.Array, paid: jax.Array):
+        actions = logits.shape[-1]
+        lead = jax.nn.one_hot(action, actions) - jax.nn.softmax(logits)
+        zero = jnp.zeros((states, actions))
+        return zero.at[state].add(paid[..., None] * lead) / len(state)
+
+    paid = jnp.where(lanes.live, credit, 0.0)
+    return jax.vmap(level)(lanes.state[..., :-1], lanes.action, lanes.logits, paid)
+
+
+def cosine(one: jax.Array, two: jax.Array) -> jax.Array:
+    """float32[L]: of float32[L, S, A]; 0 where one of them vanishes."""
+    axes = tuple(range(1, one.ndim))
+    product = (one * two).sum(axes)
+    norms = jnp.sqrt(jnp.square(one).sum(axes) * jnp.square(two).sum(axes))
+    return jnp.where(norms > 1e-12, product / jnp.maximum(norms, 1e-12), 0.0)
+
+
+def grade(
+    lanes: Lanes, credit: jax.Array, truth: Truth, gradients: jax.Array, exact: jax.Array
+) -> Grades:
+    """All grades of repetitions of one method.
+
+    Args:
+        lanes: Lanes[R, L, N, T], R repetitions.
+        credit: float32[R, L, N, T].
+        truth: Truth[R, L, N, T].
+        gradients: float32[R, L, S, A], estimated from each repetition.
+        exact: float32[L, S, A].
+    """
+    node = jax.vmap(received)(lanes, credit)
+    found = jax.vmap(located)(lanes, credit, truth.fatal)
+    spread = jnp.square(gradients - gradients.mean(0)).sum((-2, -1)).mean(0)
+    norm = jnp.square(exact).sum((-2, -1))
+    return Grades(
+        correlation=correlation(node, truth.advantage, lanes.own),
+        sign=sign(node, truth.advantage, lanes.own),
+        located=jnp.nanmean(found[0]),
+        chance=jnp.nanmean(found[1]),
+        cosine=jax.vmap(cosine, in_axes=(0, None))(gradients, exact).mean(),
+        variance=(spread / jnp.maximum(norm, 1e-12)).mean(),
+        actions=jax.vmap(lambda x: x.generated)(lanes).mean(),
+    )

@@ -1,0 +1,160 @@
+"""Methods: how runs are sampled, cut, valued and paid, composed of the parts beside this file.
+
+A method draws what it needs in every level and says what each step is paid and how many actions it
+took to know: forks are counted like any other action, steps that a fork shares are counted once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from icl.signals import credit, segments, trees
+from icl.signals.lanes import Agent, Lanes, Snapshot, at_step, go, start
+from icl.signals.truth import decisive
+from icl.signals.world import World
+
+Segmenter = Callable[[World, Lanes], jax.Array]
+"""bool[L, N, T]: where pieces begin (segments.py)."""
+
+
+class Signal(struct.PyTreeNode):
+    """What a method found out.
+
+    Attributes:
+        lanes: Lanes[L, N, T], the runs that are paid.
+        credit: float32[L, N, T].
+        actions: int32[L], generated in all.
+    """
+
+    lanes: Lanes
+    credit: jax.Array
+    actions: jax.Array
+
+
+SEGMENTERS: dict[str, Segmenter] = {
+    "step": lambda world, lanes: segments.steps(lanes),
+    "move": lambda world, lanes: segments.moves(world.env, world.levels, lanes),
+    "inside": lambda world, lanes: segments.inside(world.env, world.levels, lanes),
+    "sub-goal": lambda world, lanes: segments.goals(world.env, world.levels, lanes),
+    "chunk": lambda world, lanes: segments.chunks(lanes, 3),
+    "unsure": lambda world, lanes: segments.unsure(lanes),
+    "oracle": lambda world, lanes: segments.alone(
+        lanes, decisive(world.env, world.dynamics, lanes)
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Chains:
+    """Runs of their own, paid by their returns.
+
+    Attributes:
+        runs: G.
+        rule: float32[L, N, T] of Lanes[L, N, T].
+    """
+
+    runs: int = 4
+    rule: Callable[[Lanes], jax.Array] = credit.group
+
+    def __call__(self, world: World, agent: Agent, key: jax.Array) -> Signal:
+        """Draws and pays; the key is consumed."""
+        lanes, _ = _runs(world, agent, key, self.runs)
+        return Signal(lanes, self.rule(lanes), lanes.generated)
+
+
+@dataclasses.dataclass(frozen=True)
+class Forest:
+    """Trees of runs, paid by an operator (credit.Operator).
+
+    Attributes:
+        unit: what a lane may fork before, a name in SEGMENTERS.
+        trees: M.
+        nodes: N, in a round.
+        rounds: L of the paper.
+        operator: who pays.
+    """
+
+    unit: str = "move"
+    trees: int = 2
+    nodes: int = 2
+    rounds: int = 1
+    operator: credit.Operator = credit.TREE_GRPO
+
+    def __call__(self, world: World, agent: Agent, key: jax.Array) -> Signal:
+        """Draws and pays; the key is consumed."""
+        lanes, tree = trees.grow(
+            agent, world.env, key, world.levels, lambda lanes: SEGMENTERS[self.unit](world, lanes),
+            trees=self.trees, nodes=self.nodes, rounds=self.rounds,
+        )  # fmt: skip
+        return Signal(lanes, credit.tree(lanes, tree, self.operator), lanes.generated)
+
+
+@dataclasses.dataclass(frozen=True)
+class Valued:
+    """Runs cut into pieces, whose beginnings are valued by forks.
+
+    Attributes:
+        pieces: where they are cut, a name in SEGMENTERS.
+        runs: G.
+        forks: K, of each piece's beginning.
+        worst: pay the worst of what is still to come (PURE) instead of the piece's own gain.
+    """
+
+    pieces: str = "step"
+    runs: int = 1
+    forks: int = 9
+    worst: bool = False
+
+    def __call__(self, world: World, agent: Agent, key: jax.Array) -> Signal:
+        """Draws and pays; the key is consumed."""
+        run_key, fork_key = jax.random.split(key)
+        lanes, snapshots = _runs(world, agent, run_key, self.runs)
+        starts = SEGMENTERS[self.pieces](world, lanes)
+        value, actions = valued(world, agent, fork_key, snapshots, starts, self.forks)
+        gain = credit.difference(lanes, starts, value)
+        paid = credit.worst_later(lanes, gain) if self.worst else gain
+        return Signal(lanes, paid, lanes.generated + actions)
+
+
+Method = Chains | Forest | Valued
+
+
+def valued(
+    world: World,
+    agent: Agent,
+    key: jax.Array,
+    snapshots: Snapshot,
+    starts: jax.Array,
+    count: int,
+) -> tuple[jax.Array, jax.Array]:
+    """The value before the steps that begin pieces, by ``count`` forks of each.
+
+    Args:
+        world: the levels.
+        agent: of each level, stacked on L.
+        key: consumed.
+        snapshots: Snapshot[L, N, T].
+        starts: bool[L, N, T].
+        count: K.
+
+    Returns:
+        float32[L, N, T], 0 where no piece begins, and int32[L], the actions generated.
+    """
+    levels, runs, horizon = starts.shape
+    lane, time = jnp.divmod(jnp.arange(runs * horizon * count) // count, horizon)
+    lane, time = (jnp.broadcast_to(x, (levels, len(x))) for x in (lane, time))
+    wanted = jnp.repeat(starts.reshape(levels, -1), count, axis=1)
+    begun = at_step(snapshots, lane, time, key)
+    # A fork that nobody wants is one that never comes to its first step.
+    played, _ = go(agent, world.env, world.levels, begun, jnp.where(wanted, time, horizon))
+    earned = played.returns.reshape(*starts.shape, count).mean(-1)
+    return jnp.where(starts, earned, 0.0), played.generated
+
+
+def _runs(world: World, agent: Agent, key: jax.Array, runs: int) -> tuple[Lanes, Snapshot]:
+    return go(agent, world.env, world.levels, start(agent, world.env, key, world.levels, runs))
