@@ -26,7 +26,8 @@ _PARTS = {
     "objects": Split(("heist", "key-door", "memory"), ("boulders",)),
     "hazard": Split(("lava-crossing", "memory"), ("boulders", "platformer")),
     "abstract": Split(
-        ("bandit", "combination-lock", "commit", "lights-out", "random-mdp"), ("random-graph",)
+        ("bandit", "combination-lock", "commit", "lights-out", "random-mdp"),
+        ("gauntlet", "random-graph"),
     ),
 }
 

@@ -17,7 +17,7 @@ from envs.oracle import optimal_return, random_return
 from tests.envs.reference import plain, steps_to_goal
 from tests.envs.worlds import QUICK, each, raw_levels, same
 
-NAMES = ("bandit", "combination-lock", "commit", "lights-out", "random-mdp")
+NAMES = ("bandit", "combination-lock", "commit", "gauntlet", "lights-out", "random-mdp")
 
 BEGIN = jax.jit(begin, compiler_options=QUICK)
 ADVANCE = jax.jit(advance, compiler_options=QUICK)
@@ -187,7 +187,7 @@ def test_pixels_tell_what_the_symbols_tell(name):
     assert len(rows[0]) == len(rows[1]) == len(rows[2])
 
 
-@pytest.mark.parametrize("name", ["combination-lock", "commit", "lights-out"])
+@pytest.mark.parametrize("name", ["combination-lock", "commit", "gauntlet", "lights-out"])
 def test_text_holds_the_whole_level(name):
     env = envs.make(name)
     levels = raw_levels(env, 4, 20)
@@ -229,6 +229,12 @@ def test_what_has_no_tiles_is_said_in_words():
         ("lights-out", {"lights": 8}, "8 lights of 3 colours show 6561 patterns.*use fewer"),
         ("commit", {"size": 1}, "size 1: use 2 or more"),
         ("commit", {"answers": 9}, "answers 9: use 2 to 8"),
+        ("gauntlet", {"moments": 0}, "moments 0: use 1 or more"),
+        ("gauntlet", {"spelling": 0}, "spelling 0: use 1 or more"),
+        ("gauntlet", {"dials": 1}, "dials 1: use 2 to 8"),
+        ("gauntlet", {"dials": 9}, "dials 9: use 2 to 8"),
+        ("gauntlet", {"spelling": 2}, "12 moments of 2 tokens take 24 steps.*is 16; raise horizon"),
+        ("gauntlet", {"horizon": 11}, "take 12 steps, the horizon is 11; raise horizon, or lower"),
     ],
 )
 def test_impossible_sizes_are_refused(name, fields, message):
@@ -246,6 +252,10 @@ def test_impossible_sizes_are_refused(name, fields, message):
         ("lights-out", "@oooook\n" + "a......\n" * 5, r"shows no lights; use @ and then o\*2"),
         ("commit", "@...\n" * 4, "4 x 4 tiles, this environment's are 6 x 6"),
         ("commit", "@.....\n" + "......\n" * 5, "0 cells 'a' or 'b' or 'c' or 'd'"),
+        ("gauntlet", "@.G\na..", "2 x 3 tiles, this environment's are 2 x 13"),
+        ("gauntlet", "@............\na............", "has to end in 'G'"),
+        ("gauntlet", "@...........G\n.............", "one moment has to be decisive"),
+        ("gauntlet", "@...........G\n.d...........", "needs 1 of the letters abc below it"),
     ],
 )
 def test_pictures_of_no_level_are_refused(name, text, message):

@@ -42,7 +42,8 @@ def check_admission(name: str, chosen: LevelSet, indices: np.ndarray) -> list[in
 @pytest.mark.parametrize("name", NAMES)
 def test_admitted_levels_are_solvable_and_clear_the_margin(name, draws):
     lengths = check_admission(name, draws(name, 500), np.arange(500))
-    assert len(set(lengths)) >= 5 or name == "bandit"  # there any pull may pay
+    # Any pull of a bandit may pay; a gauntlet is a walk of one length.
+    assert len(set(lengths)) >= 5 or name in ("bandit", "gauntlet")
 
 
 @pytest.mark.slow

