@@ -144,6 +144,14 @@ class Gauntlet(Env):
         move = index // 4
         return State(move // self.spelling, move % self.spelling, index // 2 % 2, index % 2)
 
+    def begins(self, level: Level, state: State) -> jax.Array:
+        return state.letter == 0
+
+    def milestone(self, level: Level, state: State) -> jax.Array:
+        """The decisive moments that lie behind, while nothing is lost."""
+        behind = jnp.arange(self.moments) < state.place
+        return jnp.where(state.lost == 0, (level.decisive & behind).sum(), 0).astype(jnp.int32)
+
     def symmetries(self, level: Level) -> Level:
         """The tokens named in the order in which they are right first: their names mean nothing."""
         asked = (level.right[..., None] == jnp.arange(self.dials)) & level.decisive[:, None, None]
