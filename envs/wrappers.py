@@ -71,6 +71,14 @@ class Wrapper(Env):
     def fingerprint(self, level: Level) -> jax.Array:
         return self.env.fingerprint(level)
 
+    def begins(self, level: Level, state: State) -> jax.Array:
+        level, state = self.peel(level, state)
+        return self.env.begins(level, state)
+
+    def milestone(self, level: Level, state: State) -> jax.Array:
+        level, state = self.peel(level, state)
+        return self.env.milestone(level, state)
+
     def reveal(self, level: Level, state: State) -> jax.Array:
         level, state = self.peel(level, state)
         return self.env.reveal(level, state)

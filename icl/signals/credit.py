@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from icl.signals.lanes import Lanes
-from icl.signals.segments import index
+from icl.signals.segments import forks, index
 
 SMALL = 1e-6  # below it, a group has no spread, and no lead is made of it
 
@@ -27,7 +27,9 @@ def group(lanes: Lanes, *, scaled: bool = True) -> jax.Array:
 @dataclasses.dataclass(frozen=True)
 class Operator:
     """One rule for the whole family of trees: a node n with leaves L(n) and value V(n), their mean
-    return, earns w(|L(n)|) [a (V − V_all) + b (V − V_tree) + c (V − V_parent)].
+    return, earns w(|L(n)|) [a (V − V_all) + b (V − V_tree) + c (V − V_parent)], and so does every
+    step of it: nodes are the edges between forks (``segments.forks``). The parent of a tree's first
+    node is its root, of value V_tree.
 
     Attributes:
         inter: a.
@@ -35,7 +37,7 @@ class Operator:
         parent: c.
         power: w(|L|) = |L| ** power: what a node receives in all. 1: each leaf pays its own.
         scaled: divide the first lead by the standard deviation of all returns, the second by that
-            of the tree's.
+            of the tree's; the third stays as it is.
     """
 
     inter: float = 1.0
@@ -52,7 +54,8 @@ TREE_RL = Operator(intra=0.0, parent=1.0, power=-0.5, scaled=False)  # arXiv 250
 
 
 def tree(lanes: Lanes, trees: jax.Array, operator: Operator = TREE_GRPO) -> jax.Array:
-    """The operator's credit of every node, paid in equal parts by the leaves below it.
+    """The operator's credit of every node, paid in equal parts by the leaves below it. It compares
+    all lanes with all: L N² T numbers.
 
     Args:
         lanes: Lanes[L, N, T].
@@ -74,9 +77,11 @@ def tree(lanes: Lanes, trees: jax.Array, operator: Operator = TREE_GRPO) -> jax.
         )
 
     root = _moments(returns, same)[0][..., None]
-    before = jnp.concatenate([root, value[..., :-1]], axis=-1)
+    time = jnp.arange(lanes.live.shape[-1])
+    first = jax.lax.cummax(jnp.where(forks(lanes), time, 0), axis=2)  # of each step's node
+    parent = jnp.take_along_axis(jnp.concatenate([root, value[..., :-1]], -1), first, axis=-1)
     total = operator.inter * lead(everyone) + operator.intra * lead(same)
-    total = total + operator.parent * (value - before)
+    total = total + operator.parent * (value - parent)
     paid = jnp.power(count.astype(jnp.float32), operator.power - 1.0) * total
     return jnp.where(lanes.live, paid, 0.0)
 
@@ -101,11 +106,23 @@ def difference(lanes: Lanes, starts: jax.Array, value: jax.Array) -> jax.Array:
     return jnp.where(lanes.live, credit, 0.0)
 
 
-def worst_later(lanes: Lanes, gain: jax.Array, temperature: float = 0.1) -> jax.Array:
-    """The least of the gains float32[L, N, T] from a step on, softly: PURE (Cheng et al. 2025,
-    arXiv 2504.15275), equations 6 and 7: weights softmax(−gain / temperature) over the later steps.
-    Near 0 temperature it is the minimum."""
-    weight = jnp.where(lanes.live, -gain / temperature, -jnp.inf)
+def worst_later(
+    lanes: Lanes, starts: jax.Array, gain: jax.Array, temperature: float | jax.Array = 0.1
+) -> jax.Array:
+    """What is left of a run's worst piece from a step on: PURE (Cheng et al. 2025, arXiv
+    2504.15275), equations 6 and 7. Each piece's gain is weighted by softmax(−gain / temperature)
+    over all pieces of the run, and a step is paid the sum over its own piece and the later ones.
+    Near 0 temperature that is the least gain of the run up to the worst piece, and 0 behind it.
+
+    Args:
+        lanes: Lanes[L, N, T].
+        starts: bool[L, N, T], where pieces begin.
+        gain: float32[L, N, T], of a step's piece, as ``difference`` has it.
+        temperature: above 0.
+    """
+    after = [jnp.pad(x[..., 1:], ((0, 0), (0, 0), (0, 1))) for x in (starts, lanes.live)]
+    ends = lanes.live & (after[0] | ~after[1])  # the one step that stands for its piece
+    weight = jnp.where(ends, -gain / temperature, -jnp.inf)
 
     def later(x: jax.Array) -> jax.Array:
         return jnp.flip(jnp.cumsum(jnp.flip(x, -1), axis=-1), -1)
@@ -113,13 +130,13 @@ def worst_later(lanes: Lanes, gain: jax.Array, temperature: float = 0.1) -> jax.
     top = jnp.max(weight, axis=-1, keepdims=True)
     part = jnp.exp(weight - jnp.where(jnp.isfinite(top), top, 0.0))
     shaped = part / jnp.maximum(part.sum(-1, keepdims=True), SMALL) * gain
-    return jnp.where(lanes.live, later(jnp.where(lanes.live, shaped, 0.0)), 0.0)
+    return jnp.where(lanes.live, later(jnp.where(ends, shaped, 0.0)), 0.0)
 
 
 def same_state(lanes: Lanes, *, gamma: float = 0.95, omega: float = 1.0) -> jax.Array:
     """GiGPO (Feng et al. 2025, arXiv 2505.10978), equations 6 to 8: the lane's lead over its group,
     and ``omega`` times the lead of what a step still earns, discounted, over all steps of the group
-    that were taken in the same state."""
+    that were taken in the same state. It compares all steps with all: L (N T)² numbers."""
 
     def back(later: jax.Array, reward: jax.Array) -> tuple[jax.Array, jax.Array]:
         now = reward + gamma * later

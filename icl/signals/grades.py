@@ -56,12 +56,15 @@ def correlation(credit: jax.Array, advantage: jax.Array, counts: jax.Array) -> j
     """float32[]: Pearson's over the entries where bool[...] counts; 0 where either is constant."""
     weight = counts / jnp.maximum(counts.sum(), 1)
 
-    def centred(x: jax.Array) -> jax.Array:
-        return x - (weight * x).sum()
+    def standard(x: jax.Array) -> jax.Array:
+        x = jnp.where(counts, x, 0.0)
+        centred = jnp.where(counts, x - (weight * x).sum(), 0.0)
+        spread = jnp.sqrt((weight * centred**2).sum())
+        # What rounding makes of a constant is no spread.
+        varies = spread > 1e-6 * jnp.abs(x).max()
+        return jnp.where(varies, centred / jnp.where(varies, spread, 1.0), 0.0)
 
-    one, two = centred(credit), centred(advantage)
-    spread = (weight * one**2).sum() * (weight * two**2).sum()
-    return jnp.where(spread > 0, (weight * one * two).sum() / jnp.sqrt(spread + 1e-30), 0.0)
+    return (weight * standard(credit) * standard(advantage)).sum()
 
 
 def sign(credit: jax.Array, advantage: jax.Array, counts: jax.Array) -> jax.Array:
@@ -72,7 +75,8 @@ def sign(credit: jax.Array, advantage: jax.Array, counts: jax.Array) -> jax.Arra
 
 
 def located(lanes: Lanes, credit: jax.Array, fatal: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """float32[], float32[]: see ``Grades.located`` and ``chance``; NaN where no lane was lost."""
+    """float32[], float32[]: see ``Grades.located`` and ``chance``, over all lanes [..., T]; NaN
+    where none was lost."""
     lost = fatal.any(-1)
     least = jnp.where(lanes.live, credit, jnp.inf).min(-1, keepdims=True)
     lowest = lanes.live & (credit <= least + 1e-6)
@@ -106,7 +110,12 @@ def cosine(one: jax.Array, two: jax.Array) -> jax.Array:
 
 
 def grade(
-    lanes: Lanes, credit: jax.Array, truth: Truth, gradients: jax.Array, exact: jax.Array
+    lanes: Lanes,
+    credit: jax.Array,
+    truth: Truth,
+    gradients: jax.Array,
+    exact: jax.Array,
+    actions: jax.Array,
 ) -> Grades:
     """All grades of repetitions of one method.
 
@@ -116,17 +125,19 @@ def grade(
         truth: Truth[R, L, N, T].
         gradients: float32[R, L, S, A], estimated from each repetition.
         exact: float32[L, S, A].
+        actions: int32[R, L], all that were generated: ``lanes`` does not know of forks that only
+            valued its steps.
     """
     node = jax.vmap(received)(lanes, credit)
-    found = jax.vmap(located)(lanes, credit, truth.fatal)
+    found, chance = located(lanes, credit, truth.fatal)
     spread = jnp.square(gradients - gradients.mean(0)).sum((-2, -1)).mean(0)
     norm = jnp.square(exact).sum((-2, -1))
     return Grades(
         correlation=correlation(node, truth.advantage, lanes.own),
         sign=sign(node, truth.advantage, lanes.own),
-        located=jnp.nanmean(found[0]),
-        chance=jnp.nanmean(found[1]),
+        located=found,
+        chance=chance,
         cosine=jax.vmap(cosine, in_axes=(0, None))(gradients, exact).mean(),
         variance=(spread / jnp.maximum(norm, 1e-12)).mean(),
-        actions=jax.vmap(lambda x: x.generated)(lanes).mean(),
+        actions=actions.mean(),
     )

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from agents.ppo import chosen
 from envs.core import Env, Episode, Level, advance, begin
 from envs.wrappers import Sticky
 
@@ -124,8 +125,7 @@ class Lanes(struct.PyTreeNode):
     @property
     def log(self) -> jax.Array:
         """float32[L, N, T], the log-probability of the action chosen."""
-        every = jax.nn.log_softmax(self.logits)
-        return jnp.take_along_axis(every, self.action[..., None], axis=-1)[..., 0]
+        return chosen(self.logits, self.action)
 
 
 def start(agent: Agent, env: Env, key: jax.Array, levels: Level, lanes: int) -> Snapshot:
@@ -166,11 +166,12 @@ def go(
         levels: stacked on L.
         begun: Snapshot[L, N]; a lane whose episode is over does nothing.
         at: int32[L, N], the step that each snapshot was taken before; None: all at 0.
-        guard: who may stop lanes; none does by default.
+        guard: who may stop lanes, of each level, stacked on L; none does by default.
 
     Returns:
         Lanes[L, N] without a past: steps before ``at`` are not live. And Snapshot[L, N, T], before
-        every step; XLA drops it where it is not used.
+        every step; XLA drops it where it is not used. Else it is the largest thing here
+        (``memory_bytes``).
     """
     fork = jnp.zeros(begun.before.shape, jnp.int32) if at is None else at
     number = _each(lambda agent, level, episode: _numbered(env, level, episode))
@@ -182,11 +183,12 @@ def go(
     )
     fold = jax.vmap(jax.vmap(jax.random.fold_in, in_axes=(0, None)), in_axes=(0, None))
     pair = jax.vmap(jax.vmap(lambda key: tuple(jax.random.split(key))))
-    watch = None if guard is None else jax.vmap(jax.vmap(guard.look))
+    look = jax.vmap(lambda guard, *rest: jax.vmap(guard.look)(*rest))
     empty: Any = None
     if guard is not None:
         empty = jax.tree.map(
-            lambda x: jnp.broadcast_to(jnp.asarray(x), (*fork.shape, *jnp.shape(x))), guard.begin()
+            lambda x: jnp.broadcast_to(x[:, None], (*fork.shape, *x.shape[1:])),
+            jax.vmap(lambda guard: guard.begin())(guard),
         )
 
     def step(carry: Any, time: jax.Array) -> tuple[Any, Any]:
@@ -198,8 +200,8 @@ def go(
         episode = move(agent, levels, step_key, lane.episode, action)
         told = (*number(agent, levels, lane.episode), action, logits, episode.timestep.reward, live)
         after = _where(live, Snapshot(episode, memory, action, lane.key), lane)
-        if watch is not None:
-            seen, stop = watch(seen, logits, live)
+        if guard is not None:
+            seen, stop = look(guard, seen, logits, live)
             stopped = stopped | (stop & live)
         return (after, seen, stopped), (*told, lane)
 
@@ -255,7 +257,8 @@ def with_past(forked: Lanes, past: Lanes, parent: jax.Array, first: int) -> Lane
 
 
 def joined(*parts: Lanes) -> Lanes:
-    """All lanes of the same levels, side by side."""
+    """All lanes of the same levels, side by side: those that began first, then those of
+    ``with_past``, in the order of their numbers."""
     return jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *parts)
 
 

@@ -117,7 +117,7 @@ class Valued:
         starts = SEGMENTERS[self.pieces](world, lanes)
         value, actions = valued(world, agent, fork_key, snapshots, starts, self.forks)
         gain = credit.difference(lanes, starts, value)
-        paid = credit.worst_later(lanes, gain) if self.worst else gain
+        paid = credit.worst_later(lanes, starts, gain) if self.worst else gain
         return Signal(lanes, paid, lanes.generated + actions)
 
 
@@ -132,7 +132,8 @@ def valued(
     starts: jax.Array,
     count: int,
 ) -> tuple[jax.Array, jax.Array]:
-    """The value before the steps that begin pieces, by ``count`` forks of each.
+    """The value before the steps that begin pieces, by ``count`` forks of each. Forks of the other
+    steps are computed, too, and count nothing: L N T K lanes of T steps each.
 
     Args:
         world: the levels.

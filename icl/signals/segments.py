@@ -76,7 +76,7 @@ def index(starts: jax.Array) -> jax.Array:
 
 
 def _cut(lanes: Lanes, where: jax.Array) -> jax.Array:
-    first = jnp.arange(lanes.live.shape[-1]) == 0
+    first = jnp.cumsum(lanes.live, axis=-1) == 1
     return lanes.live & (where | first)
 
 

@@ -22,7 +22,8 @@ class Curve(struct.PyTreeNode):
     Attributes:
         success: float32[L, P + 1], the exact expected return of each level's policy: at the start
             and after every part.
-        entropy: float32[L, P + 1], of the policy where its runs have been lately, in nats.
+        entropy: float32[L, P + 1], in nats, of the policy that drew the latest runs, over their
+            steps.
         updates: int32[L], how many the budget paid for.
     """
 
@@ -59,23 +60,14 @@ def learn(
     """
     levels = policy.scores.shape[0]
 
-    def tell(learner: grpo.Learner, signal: Signal) -> tuple[jax.Array, jax.Array]:
-        log = jax.nn.log_softmax(signal.lanes.logits)
-        entropy = -(jnp.exp(log) * log).sum(-1)
-        live = signal.lanes.live
-        entropy = (entropy * live).sum((1, 2)) / jnp.maximum(live.sum((1, 2)), 1)
-        return success(world.env, world.dynamics, learner.scores), entropy
-
-    def draw(learner: grpo.Learner, time: jax.Array) -> Signal:
-        return method(world, Table(learner.scores), jax.random.fold_in(key, time))
-
     def going(carry: Any) -> jax.Array:
         return ~carry[-1].all()
 
     def update(carry: Any) -> Any:
-        time, learner, used, updates, curve, _ = carry
-        signal = draw(learner, time)
-        fits = used + signal.actions <= budget
+        time, learner, used, curve, done = carry
+        signal = method(world, Table(learner.scores), jax.random.fold_in(key, time))
+        # Who is done stays so, even if a cheaper group would fit: no level waits for another.
+        fits = ~done & (used + signal.actions <= budget)
         lanes = signal.lanes
         steps = grpo.Steps(
             state=lanes.state[..., :-1],
@@ -87,21 +79,33 @@ def learn(
         better = grpo.improve(learner, steps, config)
         learner = _where(fits, better, learner)
         used = used + jnp.where(fits, signal.actions, 0)
-        told = jnp.stack(tell(learner, signal), axis=-1)  # [L, 2]
-        done = ~fits | (used >= budget)
         # A part shows the last state that it had paid for in full.
-        reached = jnp.where(done, parts, -(-parts * used // jnp.maximum(budget, 1)))
-        ahead = jnp.arange(parts + 1) >= reached[:, None]
-        curve = jnp.where(ahead[..., None], told[:, None], curve)
-        return time + 1, learner, used, updates + fits, curve, done
+        reached = -(-parts * used // jnp.maximum(budget, 1))
+        ahead = fits[:, None] & (jnp.arange(parts + 1) >= reached[:, None])
+        now = success(world.env, world.dynamics, learner.scores)
+        entropy = _entropy(signal)
+        curve = Curve(
+            jnp.where(ahead, now[:, None], curve.success),
+            jnp.where(ahead | (time == 0), entropy[:, None], curve.entropy),
+            curve.updates + fits,
+        )
+        return time + 1, learner, used, curve, done | ~fits | (used >= budget)
 
-    learner = grpo.start(policy.scores, config)
-    first = jnp.stack(tell(learner, draw(learner, jnp.int32(2**30))), axis=-1)
     none = jnp.zeros(levels, jnp.int32)
-    curve = jnp.broadcast_to(first[:, None], (levels, parts + 1, 2))
-    carry = (jnp.int32(0), learner, none, none, curve, jnp.zeros(levels, bool))
-    _, learner, _, updates, curve, _ = jax.lax.while_loop(going, update, carry)
-    return Table(learner.scores), Curve(curve[..., 0], curve[..., 1], updates)
+    first = success(world.env, world.dynamics, policy.scores)
+    flat = jnp.broadcast_to(first[:, None], (levels, parts + 1))
+    curve = Curve(flat, jnp.zeros_like(flat), none)
+    learner = grpo.start(policy.scores, config)
+    carry = (jnp.int32(0), learner, none, curve, jnp.zeros(levels, bool))
+    _, learner, _, curve, _ = jax.lax.while_loop(going, update, carry)
+    return Table(learner.scores), curve
+
+
+def _entropy(signal: Signal) -> jax.Array:
+    """float32[L]: of the policy over the steps of its runs, in nats."""
+    log, live = jax.nn.log_softmax(signal.lanes.logits), signal.lanes.live
+    entropy = -(jnp.exp(log) * log).sum(-1)
+    return (entropy * live).sum((1, 2)) / jnp.maximum(live.sum((1, 2)), 1)
 
 
 def _where(fits: jax.Array, new: Any, old: Any) -> Any:

@@ -37,7 +37,8 @@ def grow(
         env: the family, wrappers included.
         key: consumed.
         levels: stacked on L.
-        forkable: the unit of forks; the root is always one.
+        forkable: the unit of forks; the root is always one. A step that some lane was forked
+            before is one node still, however many lanes go on from it.
         trees: M.
         nodes: N, drawn in every tree in each round, uniformly and with replacement.
         rounds: L of the paper; 0 grows chains only.
@@ -47,14 +48,16 @@ def grow(
     """
     start_key, key = jax.random.split(key)
     lanes, snapshots = go(agent, env, levels, start(agent, env, start_key, levels, trees))
-    tree = jnp.arange(trees, dtype=jnp.int32)
+    tree, time = jnp.arange(trees, dtype=jnp.int32), jnp.arange(env.horizon)
     for turn in range(rounds):
         draw_key, fork_key = jax.random.split(jax.random.fold_in(key, turn))
-        open_ = lanes.own & forkable(lanes)
+        root = (lanes.parent == jnp.arange(lanes.live.shape[1]))[..., None] & (time == 0)
+        # The step that a fork was made before is its parent's node, not another one.
+        open_ = lanes.own & (root | (forkable(lanes) & (time > lanes.fork[..., None])))
         new_tree = jnp.repeat(jnp.arange(trees, dtype=jnp.int32), nodes)
-        lane, time = _drawn(draw_key, open_, tree, new_tree)
-        begun = at_step(snapshots, lane, time, fork_key)
-        forked, later = go(agent, env, levels, begun, time)
+        lane, at = _drawn(draw_key, open_, tree, new_tree)
+        begun = at_step(snapshots, lane, at, fork_key)
+        forked, later = go(agent, env, levels, begun, at)
         forked = with_past(forked, lanes, lane, first=lanes.live.shape[1])
         lanes, tree = joined(lanes, forked), jnp.concatenate([tree, new_tree])
         snapshots = _joined(snapshots, later)

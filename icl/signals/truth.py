@@ -20,7 +20,8 @@ class Truth(struct.PyTreeNode):
     """What the steps of Lanes[L, N, T] were worth; 0 and False at steps that are not live.
 
     Attributes:
-        value: float32[L, N, T + 1], of the policy before every step and after the last.
+        value: float32[L, N, T + 1], of the policy before every step and after the last; what a
+            lane that a guard stopped was worth then.
         advantage: float32[L, N, T], A^π of the action chosen.
         best: float32[L, N, T + 1], of the best policy.
         fatal: bool[L, N, T], the first step after which nothing can be earned any more. A lane
@@ -55,7 +56,7 @@ def exact(env: Env, dynamics: Dynamics, scores: jax.Array, lanes: Lanes) -> Trut
         policy = policy_values(dynamics, jax.nn.softmax(scores), env.horizon)
         best = optimal_values(dynamics, env.horizon)
         time = jnp.arange(env.horizon + 1)
-        over = jnp.concatenate([jnp.zeros_like(lanes.live[:, :1]), _over(lanes)], axis=1)
+        over = _over(lanes)
 
         def at(value: jax.Array) -> jax.Array:
             return jnp.where(over, 0.0, value[time, lanes.state, lanes.executed])
@@ -148,6 +149,9 @@ def _splits(best: Values, lanes: Lanes) -> jax.Array:
 
 
 def _over(lanes: Lanes) -> jax.Array:
-    """bool[N, T]: after each step the episode is over, or never got there."""
-    later = jnp.concatenate([lanes.live[:, 1:], jnp.zeros_like(lanes.live[:, :1])], axis=1)
-    return ~later
+    """bool[N, T + 1]: before each step, and after the last, there is nothing to be valued. A lane
+    that a guard stopped still has the value of the state that it was stopped in."""
+    none = jnp.zeros_like(lanes.live[:, :1])
+    before = jnp.concatenate([lanes.live, none], axis=1)
+    left = jnp.concatenate([none, lanes.live & ~lanes.terminated[:, None]], axis=1)
+    return ~before & ~left

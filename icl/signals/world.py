@@ -9,6 +9,7 @@ from flax import struct
 from envs.core import Env, Level
 from envs.oracle import optimal_values
 from envs.table import Table as Dynamics
+from envs.wrappers import Sticky, Wrapper
 from icl.signals.lanes import Table
 from icl.signals.truth import tables
 
@@ -38,13 +39,22 @@ def world(env: Env, levels: Level) -> World:
     """Of levels stacked on L.
 
     Raises:
-        ValueError: the states of the family cannot be enumerated, so nothing is known exactly.
+        ValueError: the states of the family cannot be enumerated, so nothing is known exactly; or
+            hands stick inside another wrapper, where lanes do not see what was executed.
     """
     if not env.num_states:
         raise ValueError(
             f"{type(env.bare).__name__} has no oracle: its states cannot be enumerated, so credit "
             "cannot be graded there; use a family that `levelburst envs` lists with states"
         )
+    inner = env
+    while isinstance(inner, Wrapper):
+        inner = inner.env
+        if isinstance(inner, Sticky):
+            raise ValueError(
+                f"Sticky lies inside {type(env).__name__}, so what was executed is not seen; put "
+                "Sticky outermost"
+            )
     return World(env, levels, tables(env, levels))
 
 

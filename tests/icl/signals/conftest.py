@@ -1,9 +1,13 @@
-"""Trajectories for the tests of signals, with stretches of live steps of every kind."""
+"""What the tests of signals share: trajectories with stretches of live steps of every kind, and two
+small worlds."""
 
 import dataclasses
 
 import numpy as np
 import pytest
+
+from icl.signals.world import World
+from tests.icl.signals.worlds import STICKINESS, made
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,3 +34,15 @@ def lanes() -> Lanes:
     sharp = rng.gamma(1.5, 2, (rows, horizon, 1))  # some steps are all but certain
     logits = (sharp * rng.normal(size=(rows, horizon, actions))).astype(np.float32)
     return Lanes(logits, live)
+
+
+@pytest.fixture(scope="session")
+def calm() -> World:
+    """Moves of two tokens, and six steps to spare."""
+    return made(spelling=2, horizon=16)
+
+
+@pytest.fixture(scope="session")
+def sticky() -> World:
+    """Moves of one token, sticky hands, four steps to spare."""
+    return made(seed=1, sticky=STICKINESS, horizon=9)
