@@ -81,9 +81,11 @@ def objective(
 
     def level(scores: jax.Array, reference: jax.Array, steps: Steps) -> jax.Array:
         log = chosen(scores[steps.state], steps.action)
-        ratio = jnp.exp(log - steps.log)
+        # What does not count is not read: its gradient would be 0 times whatever stands there.
+        ratio = jnp.exp(jnp.where(steps.counts, log - steps.log, 0.0))
+        credit = jnp.where(steps.counts, steps.credit, 0.0)
         near = jnp.clip(ratio, 1 - config.low, 1 + config.high)
-        gain = jnp.minimum(ratio * steps.credit, near * steps.credit)
+        gain = jnp.minimum(ratio * credit, near * credit)
         # The third of the estimators of Schulman 2020 ("Approximating KL Divergence"), as in GRPO.
         away = chosen(reference[steps.state], steps.action) - log
         divergence = jnp.exp(away) - away - 1

@@ -138,3 +138,23 @@ def test_scrambled_dynamics_are_those_inside_under_other_names(name):
         assert (outer.probability[:, idle, 0] == 1).all()
         assert (outer.target[:, idle, 0] == np.arange(env.num_states)[:, None]).all()
         assert not outer.terminated[:, idle].any() and not outer.reward[:, idle].any()
+
+
+def test_structure_is_that_of_what_is_inside():
+    env = wrap(Scramble, envs.make("gauntlet", moments=3, spelling=2))
+    env = wrap(Sticky, env)
+    level = each(raw_levels(env, 0, 1))[0]
+    for index in range(env.num_states):
+        state, inner = env.decode(level, index), env.bare.decode(level.inner, index)
+        assert env.begins(level, state) == env.bare.begins(level.inner, inner)
+        assert env.milestone(level, state) == env.bare.milestone(level.inner, inner)
+    told = [bool(env.begins(level, env.decode(level, i))) for i in range(env.num_states)]
+    assert set(told) == {True, False}
+
+
+def test_every_action_is_a_move_unless_a_family_says_otherwise():
+    env = wrap(Sticky, envs.make("dark-room"))
+    level = each(raw_levels(env, 0, 1))[0]
+    assert env.begins(level, env.decode(level, 0))
+    with pytest.raises(NotImplementedError, match="milestone"):
+        env.milestone(level, env.decode(level, 0))

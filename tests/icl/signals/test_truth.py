@@ -1,4 +1,5 @@
-"""The truth about steps against dynamic programming in plain Python, finite differences and play."""
+"""The truth about steps, against dynamic programming in plain Python, finite differences and
+play."""
 
 import jax
 import jax.numpy as jnp

@@ -82,7 +82,10 @@ def plain(world: World, level: Any) -> tuple[Dynamics, dict[int, int]]:
     stickiness = float(getattr(world.env, "stickiness", 0.0))
     table, states = dynamics(gauntlet(DIALS, level), stickiness)
     spelling = world.env.bare.spelling
-    rows = {((p * spelling + c) * 2 + s) * 2 + l: i for i, (p, c, s, l) in enumerate(states)}
+    rows = {
+        ((place * spelling + letter) * 2 + sound) * 2 + lost: row
+        for row, (place, letter, sound, lost) in enumerate(states)
+    }
     return table, rows
 
 
