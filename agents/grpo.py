@@ -105,7 +105,8 @@ def improve(learner: Learner, steps: Steps, config: GRPOConfig) -> Learner:
             return -objective(scores, learner.reference, steps, config).sum()
 
         direction, moments = config.optimiser().update(jax.grad(total)(scores), moments)
-        return (scores - config.learning_rate * direction, moments), None
+        rate = config.learning_rate
+        return (jax.tree.map(lambda old, step: old - rate * step, scores, direction), moments), None
 
     carry = (learner.scores, learner.moments)
     (scores, moments), _ = jax.lax.scan(epoch, carry, length=config.epochs)

@@ -66,7 +66,8 @@ class Guard(Protocol):
 
 
 class Snapshot(struct.PyTreeNode):
-    """All that a lane needs to go on. Equal snapshots go on equally, bit for bit.
+    """All that a lane needs to go on. Equal snapshots go on equally, bit for bit in one program;
+    in another one the agent's arithmetic may be rounded otherwise.
 
     Attributes:
         episode: the environment's.

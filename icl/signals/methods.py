@@ -133,7 +133,8 @@ def valued(
     count: int,
 ) -> tuple[jax.Array, jax.Array]:
     """The value before the steps that begin pieces, by ``count`` forks of each. Forks of the other
-    steps are computed, too, and count nothing: L N T K lanes of T steps each.
+    steps are computed, too, and count nothing: L N T K lanes of T steps each,
+    and as many memories of the agent.
 
     Args:
         world: the levels.
