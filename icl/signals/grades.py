@@ -22,9 +22,9 @@ class Grades(struct.PyTreeNode):
     sign: float32[], share of the steps whose advantage is not 0 where credit has its sign; no
         credit counts one half.
     located: float32[], share of the lanes lost by a fatal step where the least credit is that
-        step's; where several steps have the least credit, the chance to draw the right one. The
-        exact advantage locates all wrong moves, but not the step at which time has run out: more
-        was lost by the waits before.
+        step's; where several steps have the least credit, the chance to draw the right one. Not
+        even the exact advantage locates all where a run can also lose by waiting: more may be lost
+        by the waits before than by the fatal step.
     chance: float32[], what uniform guesses would locate.
     cosine: float32[], of the estimated and the exact policy gradient, mean over levels.
     variance: float32[], of the estimated gradients about their mean over repetitions, summed over
