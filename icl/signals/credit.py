@@ -20,7 +20,10 @@ SMALL = 1e-6  # below it, a group has no spread, and no lead is made of it
 def group(lanes: Lanes, *, scaled: bool = True) -> jax.Array:
     """A lane's lead over the mean of its level's, in standard deviations where ``scaled``: GRPO
     (Shao et al. 2024, arXiv 2402.03300), equation 3; not scaled, Dr. GRPO (arXiv 2503.20783)."""
-    lead = _lead(lanes.returns, jnp.ones((1, lanes.live.shape[1])), scaled)
+    lead = lanes.returns - lanes.returns.mean(-1, keepdims=True)
+    if scaled:
+        spread = lanes.returns.std(-1, keepdims=True)
+        lead = jnp.where(spread > SMALL, lead / (spread + SMALL), 0.0)
     return jnp.where(lanes.live, lead[..., None], 0.0)
 
 
@@ -152,15 +155,6 @@ def same_state(lanes: Lanes, *, gamma: float = 0.95, omega: float = 1.0) -> jax.
     mean, spread = _weighted(to_go.reshape(flat), met.astype(jnp.float32))
     lead = jnp.where(spread > SMALL, (to_go.reshape(flat) - mean) / (spread + SMALL), 0.0)
     return group(lanes) + omega * jnp.where(lanes.live, lead.reshape(lanes.live.shape), 0.0)
-
-
-def _lead(returns: jax.Array, members: jax.Array, scaled: bool) -> jax.Array:
-    """float32[L, N]: returns less their mean over the lane's members, in their deviations."""
-    members = jnp.broadcast_to(members, (returns.shape[1],) * 2)
-    mean, spread = _moments(returns, members)
-    if not scaled:
-        return returns - mean
-    return jnp.where(spread > SMALL, (returns - mean) / (spread + SMALL), 0.0)
 
 
 def _moments(returns: jax.Array, members: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,6 +1,7 @@
 """Credit against the papers' formulas in plain Python, on random trees."""
 
 import dataclasses
+import functools
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +9,10 @@ import pytest
 
 from icl.signals import credit, segments
 from icl.signals.grades import received
-from tests.icl.signals.worlds import by_hand, forest
+from tests.icl.signals.worlds import by_hand, forest, quick
 
 LEVELS, HORIZON = 6, 9
+TREE = functools.partial(quick, static_argnames="operator")(credit.tree)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +51,8 @@ def test_groups_without_spread_are_paid_nothing(trees):
     assert np.ptp(np.asarray(same.returns)) < 1e-6
     for paid in (
         credit.group(same),
-        credit.tree(same, jnp.asarray(tree)),
-        credit.tree(same, jnp.asarray(tree), credit.TREE_RL),
+        TREE(same, jnp.asarray(tree)),
+        TREE(same, jnp.asarray(tree), operator=credit.TREE_RL),
     ):
         assert np.abs(paid).max() < 1e-6
     nothing = lanes.replace(reward=jnp.zeros_like(lanes.reward))
@@ -71,7 +73,7 @@ def test_what_leaves_are_paid_by_tree_grpo_adds_up_to_the_closed_form(trees):
         (credit.INTRA, intra),
         (credit.INTER, inter),
     ):
-        paid = np.asarray(received(lanes, credit.tree(lanes, jnp.asarray(tree), operator)))
+        paid = np.asarray(received(lanes, TREE(lanes, jnp.asarray(tree), operator=operator)))
         for i, j, t in np.argwhere(np.asarray(lanes.own)):
             leaves = sharing(owner, live, i, j, t)
             assert paid[i, j, t] == pytest.approx(leaf[i, leaves].sum(), abs=2e-4)
@@ -81,8 +83,8 @@ def test_what_leaves_are_paid_by_tree_grpo_adds_up_to_the_closed_form(trees):
 def test_a_prefix_of_a_whole_tree_gets_nothing_from_within(trees):
     lanes, tree = trees
     owner, live, returns = host(lanes)
-    paid = credit.tree(lanes, jnp.asarray(tree), credit.INTRA)
-    across = credit.tree(lanes, jnp.asarray(tree), credit.INTER)
+    paid = TREE(lanes, jnp.asarray(tree), operator=credit.INTRA)
+    across = TREE(lanes, jnp.asarray(tree), operator=credit.INTER)
     found = 0
     for i, j, t in np.argwhere(live):
         if len(sharing(owner, live, i, j, t)) == (tree == tree[j]).sum():
@@ -110,7 +112,7 @@ def plain_node(owner, live, returns, level, lane, time):
 def test_tree_rl_pays_every_step_of_a_node_its_global_and_local_lead(trees):
     lanes, tree = trees
     owner, live, returns = host(lanes)
-    paid = np.asarray(received(lanes, credit.tree(lanes, jnp.asarray(tree), credit.TREE_RL)))
+    paid = np.asarray(received(lanes, TREE(lanes, jnp.asarray(tree), operator=credit.TREE_RL)))
     local = 0
     for i, j, t in np.argwhere(np.asarray(lanes.own)):
         value, leaves, parent = plain_node(owner, live, returns, i, j, t)
@@ -125,11 +127,11 @@ def test_an_operator_is_the_sum_of_its_parts(trees):
     lanes, tree = trees
     tree = jnp.asarray(tree)
     parts = [credit.Operator(*row) for row in np.eye(3).tolist()]
-    one = sum(np.asarray(credit.tree(lanes, tree, part)) for part in parts)
-    np.testing.assert_allclose(credit.tree(lanes, tree, credit.Operator(1, 1, 1)), one, atol=1e-5)
+    one = sum(np.asarray(TREE(lanes, tree, operator=part)) for part in parts)
+    np.testing.assert_allclose(TREE(lanes, tree, operator=credit.Operator(1, 1, 1)), one, atol=1e-5)
     half = dataclasses.replace(credit.TREE_GRPO, power=0.0)
     owner, live, _ = host(lanes)
-    full, shared = credit.tree(lanes, tree), credit.tree(lanes, tree, half)
+    full, shared = TREE(lanes, tree), TREE(lanes, tree, operator=half)
     for i, j, t in np.argwhere(live)[::7]:
         leaves = len(sharing(owner, live, i, j, t))
         assert shared[i, j, t] == pytest.approx(float(full[i, j, t]) / leaves, abs=1e-5)

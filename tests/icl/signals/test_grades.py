@@ -129,11 +129,12 @@ def test_with_the_truth_for_credit_the_estimator_is_unbiased(many):
     assert (grades.cosine(-estimate, exact) < -0.98).all()
 
 
-def repeated(world, scores, paid, lanes, found, exact, actions, repetitions=10):
-    """Grades of one batch of lanes, dealt to repetitions."""
+@quick
+def repeated(world, scores, paid, lanes, found, exact, actions):
+    """Grades of one batch of lanes, dealt to ten repetitions."""
 
     def dealt(x):
-        x = x.reshape(x.shape[0], repetitions, -1, *x.shape[2:])
+        x = x.reshape(x.shape[0], 10, -1, *x.shape[2:])
         return jnp.moveaxis(x, 1, 0)
 
     deal = jax.tree.map(dealt, (lanes, paid, found))

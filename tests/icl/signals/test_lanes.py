@@ -161,16 +161,18 @@ def test_what_is_logged_is_the_probability_of_the_action(played):
     np.testing.assert_allclose(lanes.log, picked - np.log(np.exp(logits).sum(-1)), atol=1e-5)
 
 
-def test_jit_is_eager(played):
-    world, agent, lanes, _ = played
+def test_jit_is_eager(sticky):
+    world, agent = sticky, recurrent(sticky)
+    lanes, _ = play(world, agent, jax.random.key(3), RUNS)
     begun = start(agent, world.env, jax.random.key(3), world.levels, RUNS)
     eager, _ = go(agent, world.env, world.levels, begun)
     for name, one in vars(eager).items():
         np.testing.assert_allclose(one, getattr(lanes, name), atol=1e-5, err_msg=name)
 
 
-def test_a_guard_of_each_level_stops_lanes_where_the_groups_say(played):
-    world, agent, lanes, _ = played
+def test_a_guard_of_each_level_stops_lanes_where_the_groups_say(sticky):
+    world, agent = sticky, recurrent(sticky)
+    lanes, _ = play(world, agent, jax.random.key(3), RUNS)
     window = 3
     confidence = token_confidence(lanes.logits)
     lows = np.asarray(lowest(confidence, lanes.live, window))

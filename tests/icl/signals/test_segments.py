@@ -7,7 +7,7 @@ import pytest
 
 from icl.signals import segments
 from tests.envs.worlds import each
-from tests.icl.signals.worlds import by_hand, forest, made, play
+from tests.icl.signals.worlds import by_hand, forest, play
 
 
 @pytest.fixture(scope="module")
@@ -139,11 +139,3 @@ def test_goals_cut_behind_each_decisive_moment_that_was_passed(request, name):
         lanes,
         lambda i, j, t: reached(i, j, t) > reached(i, j, t - 1),
     )
-
-
-def test_hands_that_stick_have_the_same_moves():
-    world = made(2, sticky=0.2, spelling=2, horizon=12)
-    lanes = play(world, world.leaning(2.0), jax.random.key(5), 4)[0]
-    bare = segments.moves(world.env.bare, world.levels, lanes)
-    np.testing.assert_array_equal(segments.moves(world.env, world.levels, lanes), bare)
-    assert (bare != lanes.live).any()
