@@ -82,13 +82,17 @@ def sized(name: str, budget: float, costs: Costs) -> Method:
     """A method for a budget.
 
     Args:
-        name: a registered one, or ``module:function`` of a Maker from anywhere.
+        name: a registered one, or ``module:function`` of a Maker from anywhere; after an @ fields
+            that are set by hand, as in ``tree-grpo-intra@trees=2,nodes=6``.
         budget: actions of one level and group, forks included.
         costs: of runs of the policy.
 
     Raises:
         ValueError: there is none of that name, or the budget is too small for it.
     """
+    name, _, fields = name.partition("@")
+    if fields:
+        return _changed(sized(name, budget, costs), fields)
     if ":" in name:
         module, _, function = name.partition(":")
         try:
@@ -103,6 +107,21 @@ def sized(name: str, budget: float, costs: Costs) -> Method:
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_ENTRIES)}"
         raise ValueError(f"unknown method {name!r}; {hint}")
     return _ENTRIES[name].make(budget, costs)
+
+
+def _changed(method: Method, fields: str) -> Method:
+    """A method with fields ``name=whole number, …`` in place of its own."""
+    known = {f.name for f in dataclasses.fields(method) if isinstance(getattr(method, f.name), int)}
+    changes = {}
+    for word in fields.split(","):
+        name, _, value = word.partition("=")
+        if name not in known or not value.isdigit() or int(value) < 1:
+            raise ValueError(
+                f"method field {word!r}: use name=number of {', '.join(sorted(known))}, numbers of "
+                "1 or more"
+            )
+        changes[name] = int(value)
+    return dataclasses.replace(method, **changes)
 
 
 def chains(budget: float, steps: float) -> int:
@@ -121,7 +140,7 @@ def chains(budget: float, steps: float) -> int:
 
 
 def forest(budget: float, steps: float, **fields) -> Forest:
-    """Trees of one round: the paper's M 2, N 2 where the budget is small, then M 3, N 4; M 4, N 5 …
+    """Trees of one round: the paper's M 2, N 2 where the budget is small, then M 3, N 4 and on.
 
     Raises:
         ValueError: the budget does not pay for the smallest.
