@@ -1,4 +1,4 @@
-"""Cells: what one method came to in one setting with one seed, kept under the hash of what it is."""
+"""Cells: what a method came to in one setting with one seed, kept under the hash of what it is."""
 
 from __future__ import annotations
 
