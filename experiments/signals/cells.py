@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from agents.grpo import GRPOConfig
 from envs.core import Env
 from envs.keys import new_key
-from envs.levels import draw_levels
 from envs.wrappers import Sticky, wrap
 from experiments.cli_envs import made, settings
 from experiments.errors import ConfigError
@@ -25,7 +24,7 @@ from icl.signals.lanes import Table
 from icl.signals.methods import Method
 from icl.signals.registry import costs, sized
 from icl.signals.training import learn
-from icl.signals.world import World, world
+from icl.signals.world import World, drawn, world
 
 TRAINED = ("total", "learning_rate", "epochs")  # fields that a grade does not depend on
 GRADED = ("repetitions",)  # nor a training on this
@@ -83,8 +82,11 @@ KINDS: Mapping[str, Callable[[SignalsConfig, str, int], Values]] = {"grade": gra
 def _place(config: SignalsConfig, seed: int) -> tuple[World, Table]:
     """The levels of a seed and the policy in them; methods share them."""
     env = environment(config)
-    drawn = draw_levels(env, jax.random.fold_in(new_key(seed), 0), config.levels, split="train")
-    place = world(env, drawn.levels(jnp.arange(config.levels)))
+    try:
+        levels = drawn(env, jax.random.fold_in(new_key(seed), 0), config.levels)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    place = world(env, levels)
     return place, place.leaning(config.skill)
 
 
