@@ -85,6 +85,7 @@ def polls(
     tau: float | jax.Array = TAU,
     warmup: int = WARMUP,
     window: int | None = None,
+    k: int | None = None,
 ) -> dict[str, Poll]:
     """Every way to vote, on the same lanes, in the order in which they are numbered.
 
@@ -98,6 +99,7 @@ def polls(
         tau: as in ``consensus``.
         warmup: as in ``consensus``.
         window: n, by default that of the horizon.
+        k: as in ``token_confidence``.
 
     Returns:
         By name: ``majority``; ``weighted/SCORE`` of all; ``kept-KEEP/SCORE``, weighted among those
@@ -114,15 +116,13 @@ def polls(
             "more than the warm-up, and the largest for the lanes"
         )
     window = default_window(env.horizon) if window is None else window
+    guard = Guard(jnp.float32(0), window, k)
     complete, _ = go(agent, env, levels, begun)
     watched = {
-        name: _watched(agent, env, levels, begun, complete, keep, warmup, window)
+        name: _watched(agent, env, levels, begun, complete, keep, warmup, guard)
         for name, keep in KEEPS.items()
     }
-    found = [
-        _at_budget(complete, watched, truth, env.num_actions, budget, tau, warmup, window)
-        for budget in budgets
-    ]
+    found = [_at_budget(complete, watched, truth, budget, tau, warmup, guard) for budget in budgets]
     return jax.tree.map(lambda *x: jnp.stack(x), *found)
 
 
@@ -161,17 +161,18 @@ def _watched(
     complete: Lanes,
     keep: float,
     warmup: int,
-    window: int,
+    guard: Guard,
 ) -> Watched:
     """Plays all lanes behind the warm-up again, each level under its own threshold."""
+    window = guard.window
     first = jax.tree.map(lambda x: x[:, :warmup], complete)
     rest = jax.tree.map(lambda x: x[:, warmup:], begun)
-    confidence = token_confidence(first.logits)
+    confidence = token_confidence(first.logits, guard.k)
     bar = threshold(confidence, first.live, window, keep)
 
     def level(agent: Agent, level: Level, begun: Snapshot, bar: jax.Array) -> Lanes:
         one = jax.tree.map(lambda x: x[None], (agent, level, begun))
-        lanes, _ = go(one[0], env, one[1], one[2], guard=Guard(bar, window))
+        lanes, _ = go(one[0], env, one[1], one[2], guard=guard.replace(threshold=bar))
         return jax.tree.map(lambda x: x[0], lanes)
 
     played = jax.vmap(level)(agent, levels, rest, bar)
@@ -185,16 +186,16 @@ def _at_budget(
     complete: Lanes,
     watched: Mapping[str, Watched],
     truth: jax.Array,
-    choices: int,
     budget: int,
     tau: float | jax.Array,
     warmup: int,
-    window: int,
+    guard: Guard,
 ) -> dict[str, Poll]:
     """Poll[L] of the first ``budget`` lanes."""
+    window, choices = guard.window, complete.logits.shape[-1]
     complete, watched = jax.tree.map(lambda x: x[:, :budget], (complete, dict(watched)))
     said, live = answers(complete), complete.live
-    confidence = token_confidence(complete.logits)
+    confidence = token_confidence(complete.logits, guard.k)
     never = jnp.full(said.shape, -1, jnp.int32)
 
     def poll(vote: Vote, voters: jax.Array, actions: jax.Array, traces: jax.Array) -> Poll:
@@ -223,7 +224,7 @@ def _at_budget(
     agreed = functools.partial(consensus, said, choices=choices, tau=tau, warmup=warmup)
     found["consensus"] = until(never, live, ones, agreed(ones))
     for label, one in watched.items():
-        told = token_confidence(one.lanes.logits)
+        told = token_confidence(one.lanes.logits, guard.k)
         # What a stopped lane would have answered is not known: it has no weight.
         weight = jnp.where(one.stop < 0, lowest(told, one.lanes.live, window), 0.0)
         full = jnp.full(truth.shape, budget, jnp.int32)

@@ -35,6 +35,7 @@ class Regime(struct.PyTreeNode):
         sharpness: what is added to the logits of optimal actions.
         slump: the same during a breakdown.
         length: b, the steps that a breakdown takes.
+        earliest: share of the best episode, below 1, before which none begins.
         rarest: share of the lanes that break down in the level where fewest do.
         commonest: where most do; the levels' shares are uniform in between.
         muddled: probability that a lane that broke down misreads the clue ever after.
@@ -49,6 +50,7 @@ class Regime(struct.PyTreeNode):
     sharpness: float | jax.Array = 10.0
     slump: float | jax.Array = 3.0
     length: int | jax.Array = 7
+    earliest: float | jax.Array = 0.0
     rarest: float | jax.Array = 0.1
     commonest: float | jax.Array = 0.9
     muddled: float | jax.Array = 0.8
@@ -64,6 +66,7 @@ REGIMES: Mapping[str, Regime] = MappingProxyType(
         "falters": Regime(),  # a broken lane often answers at random, or is muddled
         "recovers": Regime(muddled=0.0),  # it only fails by what it does while it is broken
         "forgets": Regime(slump=5.0),  # it mostly fails by what it believes afterwards
+        "late": Regime(slump=5.0, earliest=0.75),  # the same, shortly before the answer
         "collapses": Regime(muddled=0.0, length=1000),  # it is broken until it answers
         "confidently-wrong": Regime(rarest=0.0, commonest=0.3, misled=0.3),
     }
@@ -146,7 +149,7 @@ def faltering(env: Env, key: jax.Array, levels: Level, regime: Regime) -> Falter
 
 def fated(agent: Faltering, key: jax.Array, begun: Snapshot) -> Snapshot:
     """Snapshot[L, N] before the first step with fates drawn for its lanes; the key is consumed.
-    A breakdown begins at a uniform step of the best episode."""
+    A breakdown begins at a uniform step of the best episode, from its ``earliest`` on."""
 
     def lane(agent: Faltering, key: jax.Array) -> Fate:
         regime = agent.regime
@@ -154,7 +157,9 @@ def fated(agent: Faltering, key: jax.Array, begun: Snapshot) -> Snapshot:
         deluded = agent.misled & jax.random.bernoulli(delude_key, regime.deluded)
         breaks = jax.random.bernoulli(break_key, agent.rate) & ~deluded
         muddled = jax.random.bernoulli(muddle_key, regime.muddled) & breaks
-        onset = jax.random.randint(onset_key, (), 0, jnp.maximum(agent.distance, 1))
+        distance = jnp.maximum(agent.distance, 1)
+        first = jnp.floor(regime.earliest * distance).astype(jnp.int32)
+        onset = jax.random.randint(onset_key, (), first, distance)
         return Fate(
             key=noise_key,
             onset=jnp.where(breaks, onset, NEVER),

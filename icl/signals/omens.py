@@ -91,9 +91,9 @@ def omens(
     return Omens(foretold(played, window), foretold(even, window), found)
 
 
-def foretold(lanes: Lanes, window: int) -> Foretold:
-    """Foretold[L] of Lanes[L, N, T]."""
-    confidence, wins = token_confidence(lanes.logits), lanes.returns > 0
+def foretold(lanes: Lanes, window: int, k: int | None = None) -> Foretold:
+    """Foretold[L] of Lanes[L, N, T]; k is that of ``token_confidence``."""
+    confidence, wins = token_confidence(lanes.logits, k), lanes.returns > 0
     scores = {name: score(confidence, lanes.live, window) for name, score in SCORES.items()}
     return Foretold(
         auroc={name: auroc(x, wins) for name, x in scores.items()},

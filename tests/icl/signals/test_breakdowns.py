@@ -117,6 +117,9 @@ def test_a_breakdown_is_flat_for_its_length_and_then_over(played):
     np.testing.assert_allclose(sharp[live & ~trouble], 10.0, rtol=1e-5)
     confidence = np.asarray(token_confidence(lanes.logits))
     assert confidence[trouble].max() < confidence[live & ~trouble].min()
+    late = np.asarray(played(earliest=0.75)[1].onset)
+    first = np.floor(0.75 * np.asarray(agent.distance))[:, None]
+    assert (late >= first).all() and (late[late < NEVER] < 12).all() and (late < NEVER).any()
     # Who does not break down succeeds, who does mostly fails; some recover.
     wins = np.asarray(lanes.returns) > 0
     broke = trouble.any(-1)
@@ -169,4 +172,4 @@ def test_twins_lack_the_same_in_sum_and_fail_as_often(played):
 
 def test_the_named_regimes_are_one_program():
     shapes = {jax.tree.structure(regime) for regime in REGIMES.values()}
-    assert len(shapes) == 1 and len(REGIMES) == 5
+    assert len(shapes) == 1 and len(REGIMES) == 6
