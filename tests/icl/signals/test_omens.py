@@ -95,7 +95,7 @@ def test_a_breakdown_is_foretold_locally_and_spread_noise_is_not(rooms):
     assert local["lowest"] > local["mean"]
     assert even["lowest"] < even["mean"]
     assert min(local.values()) > max(even.values())
-    assert (found.found.near > 1.5 * found.found.chance).all()
+    assert (found.found.near > found.found.chance + 0.1).all()
     assert (found.local.steps < found.even.steps).all()  # some answer while they are broken
     # Without trouble nothing is foretold, for all succeed.
     calm = jax.tree.map(jnp.asarray, Regime(rarest=0.0, commonest=0.0, sharpness=19.0))
