@@ -111,7 +111,7 @@ def _lanes(group: Group, level: int, drawn: Mapping[tuple[int, int], int]) -> li
     """What a page shows of the lanes of a level, in their order."""
     lanes, truth = jax.tree.map(lambda x: x[level], (group.signal.lanes, group.truth))
     received, log = group.received[level], np.asarray(group.signal.lanes.log)[level]
-    owner, fork, live = lanes.owner, lanes.fork.tolist(), lanes.live
+    owner, fork = lanes.owner, lanes.fork.tolist()
     # A lane comes from whose step is the last that it shares; before any, from its parent.
     holder = [
         int(owner[lane, at - 1] if at else lanes.parent[lane]) for lane, at in enumerate(fork)
@@ -123,7 +123,7 @@ def _lanes(group: Group, level: int, drawn: Mapping[tuple[int, int], int]) -> li
         own = slice(fork[lane], fork[lane] + int(lanes.own[lane].sum()))
         trees[lane] = len({*trees.values()}) if holder[lane] == lane else trees[holder[lane]]
         fatal = np.flatnonzero(truth.fatal[lane] & lanes.own[lane])
-        leaves = ((owner == lane) & live).sum(0)
+        leaves = (owner == lane).sum(0)
         found.append(
             {
                 "tree": trees[lane],
