@@ -90,6 +90,7 @@ def _measure(word: str, given: SignalsConfig, root: Path, arguments: Sequence[st
     import jax
 
     from experiments.folder import RunFolder, environment
+    from experiments.signals import growth
     from experiments.signals.cells import kept
     from experiments.signals.page import write_signals
     from experiments.signals.table import lines
@@ -111,6 +112,8 @@ def _measure(word: str, given: SignalsConfig, root: Path, arguments: Sequence[st
         "rows": rows,
         "verdicts": [],
     }
+    if word == "grade":
+        growth.write(folder, given)
     folder.write(f"{word}/results.json", found)
     print(f"\nresults {root / word / 'results.json'}")
     print(f"report  {write_signals(root / word)}")

@@ -21,13 +21,14 @@ from experiments.signals.config import SignalsConfig
 from experiments.study_folder import digest
 from icl.signals import grades, truth
 from icl.signals.lanes import Table
-from icl.signals.methods import Method
-from icl.signals.registry import costs, sized
+from icl.signals.methods import Method, Signal
+from icl.signals.registry import Costs, costs, sized
 from icl.signals.training import learn
 from icl.signals.world import World, drawn, world
 
 TRAINED = ("total", "learning_rate", "epochs")  # fields that a grade does not depend on
 GRADED = ("repetitions",)  # nor a training on this
+GROUPS = 2  # what the key of graded groups is folded with
 Values = dict[str, Any]
 
 
@@ -54,16 +55,34 @@ def kept(
 def grade(config: SignalsConfig, method: str, seed: int) -> Values:
     """All grades of a method (icl/signals/grades.py), and what a group cost."""
     place, policy = _place(config, seed)
-    chosen = _sized(config, method, place, policy, seed)
-    key = jax.random.fold_in(new_key(seed), 2)
+    chosen = _sized(config, method, seed)
+    key = jax.random.fold_in(new_key(seed), GROUPS)
     found = jax.device_get(_graded(chosen, config.repetitions)(place, policy, key))
     return {field.name: float(getattr(found, field.name)) for field in dataclasses.fields(found)}
+
+
+def first_group(
+    config: SignalsConfig, method: str, seed: int
+) -> tuple[World, Signal, truth.Truth, jax.Array]:
+    """The first of the groups [L, N, T] that ``grade`` is taken over, in every level; what its
+    steps were worth, and what they received in all (grades.received)."""
+    place, policy = _place(config, seed)
+    chosen = _sized(config, method, seed)
+
+    @jax.jit
+    def draw(place: World, policy: Table, key: jax.Array) -> Any:
+        found = chosen(place, policy, key)
+        right = truth.exact(place.env, place.dynamics, policy.scores, found.lanes)
+        return found, right, grades.received(found.lanes, found.credit)
+
+    key = jax.random.fold_in(new_key(seed), GROUPS)
+    return place, *draw(place, policy, jax.random.split(key, config.repetitions)[0])
 
 
 def train(config: SignalsConfig, method: str, seed: int) -> Values:
     """Success and entropy after each tenth of the budget, means over levels."""
     place, policy = _place(config, seed)
-    chosen = _sized(config, method, place, policy, seed)
+    chosen = _sized(config, method, seed)
     learner = GRPOConfig(config.epochs, config.learning_rate)
     key = jax.random.fold_in(new_key(seed), 3)
     run = _trained(chosen)
@@ -105,12 +124,17 @@ def environment(config: SignalsConfig) -> Env:
     return wrap(Sticky, env, stickiness=config.stickiness) if config.stickiness else env
 
 
-def _sized(config: SignalsConfig, method: str, place: World, policy: Table, seed: int) -> Method:
-    key = jax.random.fold_in(new_key(seed), 1)
+def _sized(config: SignalsConfig, method: str, seed: int) -> Method:
     try:
-        return sized(method, config.budget, costs(place, policy, key))
+        return sized(method, config.budget, _costs(config, seed))
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+@functools.lru_cache(maxsize=8)
+def _costs(config: SignalsConfig, seed: int) -> Costs:
+    """What runs of the policy cost; methods share it."""
+    return costs(*_place(config, seed), jax.random.fold_in(new_key(seed), 1))
 
 
 @functools.lru_cache(maxsize=64)

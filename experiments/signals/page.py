@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.page import page
-from experiments.report import FILTERS, read_results, replace
+from experiments.report import FILTERS, read_results, read_watched, replace
 from experiments.signals.table import GRADES, at, over_seeds, short
 from experiments.study_figures import lines_figure, panel
 
@@ -20,13 +20,14 @@ NOTES: Mapping[str, str] = {
 
 
 def write_signals(folder: Path) -> Path:
-    """Writes ``folder/report.html`` from ``folder/results.json``."""
-    text = render(read_results(folder))
+    """Writes ``folder/report.html`` from ``folder/results.json`` and, if it is there,
+    ``folder/trees.json`` (growth.py)."""
+    text = render(read_results(folder), read_watched(folder / "trees.json", "trees"))
     return replace(folder / "report.html", lambda file: file.write(text.encode()))
 
 
-def render(results: Mapping[str, Any]) -> str:
-    """The page as text."""
+def render(results: Mapping[str, Any], trees: Mapping[str, Any] | None = None) -> str:
+    """The page as text; with a view of trees, if there are any."""
     rows, word = results["rows"], results["command"].split()[-1]
     methods = list(dict.fromkeys(row["method"] for row in rows))
     if word == "grade":
@@ -61,6 +62,7 @@ def render(results: Mapping[str, Any]) -> str:
         "signals.html.j2",
         FILTERS,
         word=word,
+        trees=trees if word == "grade" else None,
         config=results["config"],
         machine=results["environment"],
         command=results["command_line"],

@@ -39,8 +39,8 @@ class Answers:
     def __init__(self, rows: Sequence[Row]):
         self.rows = list(rows)
 
-    def __call__(self, field: str, **at: Any) -> dict[int, float]:
-        """seed -> the value at the one spot of a place.
+    def __call__(self, field: str, **at: Any) -> dict[int, Any]:
+        """seed -> the value, or the curve, at the one spot of a place.
 
         Raises:
             LookupError: no spot is there, or several.
