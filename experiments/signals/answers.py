@@ -28,6 +28,8 @@ def answer(
         for seed in range(base.seed, base.seed + base.seeds):
             values, there = kept(folder, spot.kind, spot.config, spot.method, seed)
             news |= not there
+            for name in spot.part:
+                values = values[name]
             rows.append(dict(spot.at) | {"seed": seed} | values)
         if news:
             place = ", ".join(f"{axis} {value}" for axis, value in spot.at.items())

@@ -17,6 +17,7 @@ from envs.wrappers import Sticky, wrap
 from experiments.cli_envs import made, settings
 from experiments.errors import ConfigError
 from experiments.folder import RunFolder
+from experiments.signals.confidence import foretell, vote
 from experiments.signals.config import SignalsConfig
 from experiments.study_folder import digest
 from icl.signals import grades, truth
@@ -34,6 +35,9 @@ Values = dict[str, Any]
 
 def identity(kind: str, config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
     """What a cell depends on."""
+    if kind in CONFIDENCE:
+        sizes = {"levels": config.levels, "small": config.preset == "smoke"}
+        return {"kind": kind, "method": method, "seed": seed} | sizes
     leave = {"method", "seeds", "seed", "preset", "out", *(TRAINED if kind == "grade" else GRADED)}
     fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in leave}
     return {"kind": kind, "method": method, "seed": seed} | fields
@@ -94,7 +98,13 @@ def train(config: SignalsConfig, method: str, seed: int) -> Values:
     }
 
 
-KINDS: Mapping[str, Callable[[SignalsConfig, str, int], Values]] = {"grade": grade, "train": train}
+CONFIDENCE = ("foretell", "vote")
+KINDS: Mapping[str, Callable[[SignalsConfig, str, int], Values]] = {
+    "grade": grade,
+    "train": train,
+    "foretell": foretell,
+    "vote": vote,
+}  # of the last two, the method is a regime (icl/signals/breakdowns.py)
 
 
 @functools.lru_cache(maxsize=8)

@@ -18,15 +18,17 @@ class Spot:
 
     Attributes:
         at: its place, axis by axis.
-        kind: grade or train.
+        kind: of a cell (experiments/signals/cells.py).
         config: what is measured.
-        method: of it.
+        method: of it; or a regime.
+        part: the names that lead to its values in those of the cell.
     """
 
     at: Mapping[str, float | str]
     kind: str
     config: SignalsConfig
     method: str
+    part: tuple[str, ...] = ()
 
 
 class Answers:

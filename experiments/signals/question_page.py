@@ -19,6 +19,8 @@ TOLD: Mapping[str, str] = {
     "success": "success, mean over the training",
     "final": "success at its end",
     "auroc": "AUROC of success",
+    "right": "share of the levels that are answered right",
+    "saved": "share of the actions that is saved",
 }  # values that are drawn, where rows have them
 
 
@@ -31,7 +33,11 @@ def write_question(folder: Path) -> Path:
 def render(results: Mapping[str, Any]) -> str:
     """The page as text."""
     axes, rows = results["axes"], [flat(row) for row in results["rows"]]
-    parts = [name for name in ("regularity", "part") if name in rows[0] and name not in axes]
+    parts = [
+        name
+        for name in ("regularity", "part", "noise", "budget")
+        if name in rows[0] and name not in axes
+    ]
     places = list(dict.fromkeys(tuple(row[name] for name in parts) for row in rows))
     measures = [name for name in TOLD if name in rows[0]]
     groups = []

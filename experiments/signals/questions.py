@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from experiments.signals.confidence_questions import OMENS, VOTES
 from experiments.signals.config import SignalsConfig
 from experiments.signals.question import Answers, Question, Spot
 from experiments.study import ABOVE, BELOW, Verdict, claim, difference, mean_of, slope, within
@@ -158,4 +159,4 @@ FORKS = Question(
     "steps 36.8, forks inside of them 22.2; within trees only it collapses.",
 )
 
-QUESTIONS = {question.name: question for question in (FORKS, DENSITY)}
+QUESTIONS = {question.name: question for question in (OMENS, VOTES, FORKS, DENSITY)}
