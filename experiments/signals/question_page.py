@@ -23,6 +23,8 @@ TOLD: Mapping[str, str] = {
     "saved": "share of the actions that is saved",
 }  # values that are drawn, where rows have them
 
+PARTS = ("regularity", "part", "noise", "budget")  # fields that panels differ in
+
 
 def write_question(folder: Path) -> Path:
     """Writes ``folder/report.html`` from ``folder/results.json``."""
@@ -33,11 +35,7 @@ def write_question(folder: Path) -> Path:
 def render(results: Mapping[str, Any]) -> str:
     """The page as text."""
     axes, rows = results["axes"], [flat(row) for row in results["rows"]]
-    parts = [
-        name
-        for name in ("regularity", "part", "noise", "budget")
-        if name in rows[0] and name not in axes
-    ]
+    parts = [name for name in PARTS if name in rows[0] and name not in axes]
     places = list(dict.fromkeys(tuple(row[name] for name in parts) for row in rows))
     measures = [name for name in TOLD if name in rows[0]]
     groups = []
@@ -81,7 +79,9 @@ def _lines(rows: Sequence[Mapping[str, Any]], axes: Sequence[str], measure: str)
         own = [row for row in rows if row[which] == name]
         places = sorted({row[across] for row in own})
         found = [(x, _over(own, {across: x}, measure)) for x in places]
-        lines[str(name)] = [(x, cell) for x, cell in found if cell is not None]
+        line = [(x, cell) for x, cell in found if cell is not None]
+        if line:
+            lines[str(name)] = line
     return lines
 
 
@@ -90,7 +90,7 @@ def _over(
 ) -> Interval | None:
     """Over seeds, at a place; None where it is not defined."""
     own = [row for row in rows if all(row[name] == value for name, value in at.items())]
-    values = [row[measure] for row in own if row[measure] is not None]
+    values = [row[measure] for row in own if row.get(measure) is not None]
     return interval(values) if values else None
 
 
