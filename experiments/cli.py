@@ -31,6 +31,8 @@ USAGE = """usage: levelburst COMMAND [OPTIONS]
   report RUN …    write report.html and figure.svg again; of several runs, one page about all
   study NAME      vary the main job along an axis, and say which of the literature's orderings
                   hold; without a name it lists them, `all` runs them all (--dry-run: the cost)
+  signals         grade step signals against the oracle, or train with them, at equal actions;
+                  without a word it lists the methods
   sweep SPEC      run comparisons over a grid or a search of settings that a TOML file names, side
                   by side on Ray, here or on a cluster; --dry-run lists them
   runs            list run folders: how far, when, on what, the score; --compare A B says how
@@ -96,6 +98,7 @@ def run(arguments: list[str]) -> int:
         "roofline": _roofline,
         "bench": _bench,
         "study": _study,
+        "signals": _signals,
         "sweep": _sweep,
         "runs": _runs,
     }
@@ -288,6 +291,12 @@ def _study(arguments: list[str]) -> int:
     from experiments import cli_study
 
     return cli_study.run(arguments, _parse, _prepare_jax)
+
+
+def _signals(arguments: list[str]) -> int:
+    from experiments import cli_signals
+
+    return cli_signals.run(arguments, _parse, _quiet_jax)
 
 
 def _sweep(arguments: list[str]) -> int:

@@ -90,7 +90,7 @@ def _list(given: EnvsConfig, prepare: Callable[[], None]) -> int:
     prepare()
     from experiments.catalogue import block, entry
 
-    made = [(name, _made(name, {})) for name in names]
+    made = [(name, made(name, {})) for name in names]
     if target is None:
         print("\n\n".join(_attempt(n, lambda n, e: block(entry(n, e)), n, env) for n, env in made))
         return 0
@@ -108,7 +108,7 @@ def _list(given: EnvsConfig, prepare: Callable[[], None]) -> int:
 
 def _show(given: ShowConfig, prepare: Callable[[], None]) -> int:
     check_families((given.family,))
-    fields = _settings(given.set)
+    fields = settings(given.set)
     if not 0 <= given.level < LAST:
         raise ConfigError(f"level {given.level}: use a number from 0 to {LAST - 1}")
     gif = _target(given.gif, ".gif") if given.gif else None
@@ -116,7 +116,7 @@ def _show(given: ShowConfig, prepare: Callable[[], None]) -> int:
     prepare()
     from experiments.show import show
 
-    env = _made(given.family, fields)
+    env = made(given.family, fields)
     title = f"{given.family}, level {given.level}"
     _attempt(given.family, show, title, env, given.level, gif, png)
     return 0
@@ -124,7 +124,7 @@ def _show(given: ShowConfig, prepare: Callable[[], None]) -> int:
 
 def _check(given: CheckConfig, prepare: Callable[[], None]) -> int:
     names = _names(given.families)
-    fields = _settings(given.set)
+    fields = settings(given.set)
     prepare()
     from experiments.show import report
 
@@ -142,7 +142,7 @@ def _names(given: tuple[str, ...]) -> tuple[str, ...]:
 def _subject(name: str, fields: dict[str, Any]) -> Any:
     """What is to be checked: an environment, or the class where it cannot even be made."""
     try:
-        return _made(name, fields)
+        return made(name, fields)
     except ConfigError:
         module, _, attribute = name.partition(":")
         found = getattr(sys.modules.get(module), attribute, None)
@@ -151,7 +151,7 @@ def _subject(name: str, fields: dict[str, Any]) -> Any:
         return found
 
 
-def _made(name: str, fields: dict[str, Any]) -> Any:
+def made(name: str, fields: dict[str, Any]) -> Any:
     """The environment of a family with fields in place of its defaults."""
     import envs
 
@@ -194,7 +194,7 @@ def _broken(name: str, error: Exception) -> ConfigError:
     )
 
 
-def _settings(words: tuple[str, ...]) -> dict[str, Any]:
+def settings(words: tuple[str, ...]) -> dict[str, Any]:
     """Fields from ``name=value``; values are Python's literals, or else words."""
     found = {}
     for word in words:

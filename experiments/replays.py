@@ -1,25 +1,21 @@
 """Replays on disk: a few episodes of each arm's first model, for the viewer in the report.
 
-Lists of numbers are strings of numbers with spaces between, and every picture stands in the file
-once: a run's ``replays.json`` is to be a page's guest.
+Numbers and pictures are written as experiments/pictures.py does: a run's ``replays.json`` is to be
+a page's guest.
 """
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from agents import checkpoint
-from envs import render, tiles
 from envs.core import Env
-from envs.film import draws
 from experiments.config import CompareConfig
+from experiments.pictures import Table, legend, lines, numbers
 from icl import arms as arms_lib
 from icl.actor import ModelActor
 from icl.evaluate import EvaluateConfig
@@ -33,22 +29,6 @@ SHOWN = ("whole", "as-trained")  # kinds of demonstrations
 LEVELS = 2  # of each family and split, if there is room
 BUDGET = 3e6  # bytes, about
 HASTE = {"xla_backend_optimization_level": 0}  # it runs for milliseconds and compiles for seconds
-ATLAS = 32  # pixels along the edge of a tile
-
-
-@dataclasses.dataclass
-class Table:
-    """Things that are told apart and numbered in the order in which they come."""
-
-    items: list[Any] = dataclasses.field(default_factory=list)
-    _place: dict[str, int] = dataclasses.field(default_factory=dict)
-
-    def number(self, item: Any) -> int:
-        """The number of an item, the same for equal ones."""
-        place = self._place.setdefault(repr(item), len(self.items))
-        if place == len(self.items):
-            self.items.append(item)
-        return place
 
 
 def write(job: Comparison) -> None:
@@ -96,11 +76,7 @@ def write(job: Comparison) -> None:
         {
             "schema": 1,
             "seed": seed,
-            "tiles": {
-                "characters": "".join(tile.character for tile in tiles.TILES),
-                "names": [tile.name for tile in tiles.TILES],
-                "atlas": atlas(),
-            },
+            "tiles": legend(),
             "pictures": pictures.items,
             "contexts": contexts.items,
             "episodes": episodes,
@@ -127,26 +103,19 @@ def room(config: CompareConfig, sets: int, size: tuple[int, int]) -> tuple[int, 
     return 1, 0
 
 
-def atlas() -> str:
-    """All tiles, one below the other, as a PNG in a data URI."""
-    file = io.BytesIO()
-    render.png(file, tiles.atlas(ATLAS).reshape(-1, ATLAS, 3))
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
 def _context(one: Replay, pictures: Table, env: Env) -> dict[str, Any]:
     """The demonstrations of a level, all K of them."""
     steps, shown = one.context.steps, int(one.lengths[-1])
     return {
-        "lengths": _words(one.lengths),
-        "before": _words(pictures.number(_text(x, env)) for x in one.before[:shown]),
-        "after": _words(pictures.number(_text(x, env)) for x in one.after[:shown]),
+        "lengths": numbers(one.lengths),
+        "before": numbers(pictures.number(lines(x, env)) for x in one.before[:shown]),
+        "after": numbers(pictures.number(lines(x, env)) for x in one.after[:shown]),
         "observations": _symbols(steps.observation[:shown]),
-        "actions": _words(steps.action[:shown]),
-        "rewards": _words(steps.reward[:shown]),
-        "starts": _words(steps.start[:shown]),
-        "cuts": _words(steps.cut[:shown]),
-        "foreign": _words(one.foreign[:shown]),
+        "actions": numbers(steps.action[:shown]),
+        "rewards": numbers(steps.reward[:shown]),
+        "starts": numbers(steps.start[:shown]),
+        "cuts": numbers(steps.cut[:shown]),
+        "foreign": numbers(one.foreign[:shown]),
     }
 
 
@@ -156,20 +125,20 @@ def _episode(one: Replay, k: int, pictures: Table, env: Env) -> dict[str, Any]:
     judged, oracle = jax.tree.map(lambda x: x[k], one.judgement), bool(env.num_states)
     return {
         "k": k,
-        "pictures": _words(pictures.number(_text(x, env)) for x in one.pictures[k, : steps + 1]),
+        "pictures": numbers(pictures.number(lines(x, env)) for x in one.pictures[k, : steps + 1]),
         "observations": _symbols(one.tokens.observation[k, :steps]),
-        "actions": _words(one.action[k, :steps]),
-        "probabilities": [_words(x) for x in _thousandths(one.probability[k, :steps])],
-        "rewards": _words(one.reward[k, :steps]),
-        "optimal": [_words(np.flatnonzero(x)) for x in judged.optimal[:steps]] if oracle else None,
-        "doomed": _words(judged.doomed[: steps + 1]) if oracle else None,
+        "actions": numbers(one.action[k, :steps]),
+        "probabilities": [numbers(x) for x in _thousandths(one.probability[k, :steps])],
+        "rewards": numbers(one.reward[k, :steps]),
+        "optimal": [numbers(np.flatnonzero(x)) for x in judged.optimal[:steps]] if oracle else None,
+        "doomed": numbers(judged.doomed[: steps + 1]) if oracle else None,
         "wrong": int(judged.wrong),
         "lost": int(judged.lost),
         "terminated": bool(one.terminated[k, steps - 1]),
         "success": bool(one.success[k]),
         "return": float(one.returns[k]),
         "attention": [
-            [_words(_thousandths(x[: length + t + 1])) for t, x in enumerate(layer[:steps])]
+            [numbers(_thousandths(x[: length + t + 1])) for t, x in enumerate(layer[:steps])]
             for layer in one.attention[k]
         ],
     }
@@ -179,22 +148,6 @@ def _thousandths(x: Any) -> np.ndarray:
     return np.rint(1000 * x).astype(int)
 
 
-def _words(numbers: Iterable[Any]) -> str:
-    """Numbers with spaces between; truth is 1."""
-    return " ".join(f"{float(x):g}" for x in np.asarray([*numbers], np.float64))
-
-
 def _symbols(observations: Any) -> list[str] | None:
     """What a model reads at each step; None of pixels."""
-    return None if observations.dtype == np.uint8 else [_words(x) for x in observations]
-
-
-def _text(picture: Any, env: Env) -> str:
-    """A picture as lines of characters, without the blank that it was filled up with."""
-    if not draws(env):
-        return ""
-    full = picture != tiles.BLANK
-    height, width = (int(np.flatnonzero(full.any(axis)).max()) + 1 for axis in (1, 0))
-    return "\n".join(
-        "".join(tiles.TILES[tile].character for tile in row) for row in picture[:height, :width]
-    )
+    return None if observations.dtype == np.uint8 else [numbers(x) for x in observations]

@@ -129,16 +129,20 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_replays(folder: Path) -> dict[str, Any] | None:
-    """Reads replays.json; None where there is none to show: of older runs, damaged, or of another
-    schema."""
-    path = folder / "replays.json"
+    """Reads replays.json, as ``read_watched``."""
+    return read_watched(folder / "replays.json", "episodes")
+
+
+def read_watched(path: Path, part: str) -> dict[str, Any] | None:
+    """Reads what a viewer shows; None where there is nothing to show in its ``part``: of older
+    runs, damaged, or of another schema."""
     if not path.exists():
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         # The page asks for nothing: its pictures are in it.
         shown = found["schema"] == SCHEMA and found["tiles"]["atlas"].startswith("data:image/png;")
-        return found if shown and found["episodes"] else None
+        return found if shown and found[part] else None
     except (ValueError, LookupError, TypeError, AttributeError):
         return None
 

@@ -60,7 +60,7 @@ class Guard(Protocol):
         """The carry before the first step."""
         ...
 
-    def look(self, carry: Any, logits: jax.Array, live: jax.Array) -> tuple[Any, jax.Array]:
+    def look(self, carry: Any, logits: jax.Array, live: jax.Array, /) -> tuple[Any, jax.Array]:
         """The carry, and whether to stop bool[] after the step that float32[A] were said for."""
         ...
 

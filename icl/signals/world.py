@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from envs.core import Env, Level
-from envs.oracle import optimal_values
+from envs.oracle import optimal_return, optimal_values, random_return
 from envs.table import Table as Dynamics
 from envs.wrappers import Sticky, Wrapper
 from icl.signals.lanes import Table
 from icl.signals.truth import tables
+
+TURNS = 32  # batches of draws before a family is given up
 
 
 class World(struct.PyTreeNode):
@@ -56,6 +59,38 @@ def world(env: Env, levels: Level) -> World:
                 "Sticky outermost"
             )
     return World(env, levels, tables(env, levels))
+
+
+def drawn(env: Env, key: jax.Array, count: int) -> Level:
+    """Levels [count] that can be won: the best policy earns more than random play by the family's
+    margin. Equal ones may be among them: nothing is held out here. The key is consumed.
+
+    Raises:
+        ValueError: hardly any level can be won.
+    """
+
+    @jax.jit
+    def look(env: Env, keys: jax.Array) -> tuple[Level, jax.Array]:
+        levels = jax.vmap(env.level)(keys)
+
+        def lead(dynamics: Dynamics) -> jax.Array:
+            return optimal_return(dynamics, env.horizon) - random_return(dynamics, env.horizon)
+
+        return levels, jax.vmap(lead)(tables(env, levels)) >= env.margin
+
+    parts, found = [], 0
+    for turn in range(TURNS):
+        keys = jax.random.split(jax.random.fold_in(key, turn), count)
+        levels, good = look(env, keys)
+        index = np.flatnonzero(good)
+        parts.append(jax.tree.map(lambda x, i=index: x[i], levels))
+        found += len(index)
+        if found >= count:
+            return jax.tree.map(lambda *x: jnp.concatenate(x)[:count], *parts)
+    raise ValueError(
+        f"{type(env.bare).__name__}: {found} of {TURNS * count} levels can be won within "
+        f"{env.horizon} steps by the margin {env.margin:g}; raise horizon, or lower margin"
+    )
 
 
 def uniform(world: World) -> Table:

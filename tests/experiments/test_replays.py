@@ -12,8 +12,9 @@ from PIL import Image
 
 from envs import tiles
 from experiments.config import CompareConfig
+from experiments.pictures import ATLAS, Table, atlas
 from experiments.presets import PRESETS
-from experiments.replays import ATLAS, BUDGET, Table, atlas, room
+from experiments.replays import BUDGET, room
 
 SETS = (
     ("dark-room", "seen-level"),

@@ -1,0 +1,147 @@
+"""``levelburst signals``: step signals graded against the oracle, and learned from."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from experiments.errors import ConfigError
+from experiments.families import known
+from experiments.signals.config import PRESETS, SignalsConfig, check
+
+USAGE = """usage: levelburst signals grade | train [--method NAME …] [--family NAME] [OPTIONS]
+       levelburst signals plot QUESTION … | all [--preset smoke | quick | full]
+
+  grade   how near each method's credit comes to the exact advantage, at equal actions
+  train   how far a policy comes that learns from it, at equal actions
+  plot    the answers to a question, with intervals, as one picture"""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlotConfig:
+    """Asks questions of step signals. What is there already is not computed again, so what was cut
+    short goes on with the same command."""
+
+    names: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Questions, or `all`."""
+    preset: str = "quick"
+    """smoke, quick (5 seeds) or full (10 seeds, 4 times as many levels and repetitions)."""
+    seeds: int = 0
+    """Seeds of every setting; 0 keeps the preset's."""
+    out: str = ""
+    """Folder of the results, by default runs/signals-PRESET."""
+
+
+def run(arguments: list[str], parse: Callable[..., Any], prepare: Callable[[], None]) -> int:
+    """Runs the command; returns the exit code."""
+    if not arguments:
+        prepare()
+        from experiments.signals.questions import QUESTIONS
+        from icl.signals.registry import entries
+
+        width = max(map(len, entries()))
+        print(f"{USAGE}\n\nmethods:")
+        for name, entry in entries().items():
+            print(f"  {name:<{width}}  {entry.about}")
+        print("\nquestions:")
+        for question in QUESTIONS.values():
+            print(f"  {question.name:<{width}}  {question.text}")
+        return 0
+    word, *rest = arguments
+    if word == "plot":
+        return _plot(parse(PlotConfig, "signals plot", rest), prepare)
+    if word not in ("grade", "train"):
+        raise ConfigError(f"signals: unknown word {word!r}; use grade, train or plot")
+    given: SignalsConfig = parse(SignalsConfig, f"signals {word}", rest, _preset(rest))
+    check(given)
+    root = _root(given.out, given.preset)
+    prepare()
+    return _measure(word, given, root, rest)
+
+
+def _root(out: str, preset: str) -> Path:
+    root = Path(out or f"runs/signals-{preset}")
+    if root.exists() and not root.is_dir():
+        raise ConfigError(f"--out {root} is a file; name a folder")
+    return root
+
+
+def _preset(arguments: Sequence[str]) -> SignalsConfig:
+    """What the other flags build on."""
+    name = "quick"
+    for index, argument in enumerate(arguments):
+        if argument == "--preset" and index + 1 < len(arguments):
+            name = arguments[index + 1]
+        elif argument.startswith("--preset="):
+            name = argument.partition("=")[2]
+    return _base(name)
+
+
+def _base(preset: str) -> SignalsConfig:
+    known("preset", (preset,), tuple(PRESETS))
+    return PRESETS[preset]
+
+
+def _measure(word: str, given: SignalsConfig, root: Path, arguments: Sequence[str]) -> int:
+    import jax
+
+    from experiments.folder import RunFolder, environment
+    from experiments.signals import growth
+    from experiments.signals.cells import kept
+    from experiments.signals.page import write_signals
+    from experiments.signals.table import lines
+
+    folder, rows = RunFolder(root), []
+    for method in given.method:
+        for seed in range(given.seed, given.seed + given.seeds):
+            values, _ = kept(folder, word, given, method, seed)
+            rows.append({"method": method, "seed": seed} | values)
+        told = lines(word, rows)
+        print("\n".join(told if method == given.method[0] else told[-1:]), flush=True)
+    command = " ".join(["levelburst", "signals", word, *arguments])
+    found = {
+        "schema": 1,
+        "command": f"signals {word}",
+        "command_line": command,
+        "config": dataclasses.asdict(given),
+        "environment": environment(jax.devices()),
+        "rows": rows,
+        "verdicts": [],
+    }
+    if word == "grade":
+        growth.write(folder, given)
+    folder.write(f"{word}/results.json", found)
+    print(f"\nresults {root / word / 'results.json'}")
+    print(f"report  {write_signals(root / word)}")
+    return 0
+
+
+def _plot(given: PlotConfig, prepare: Callable[[], None]) -> int:
+    from experiments.signals.questions import QUESTIONS
+
+    if not given.names:
+        raise ConfigError(f"signals plot: name a question of {', '.join(QUESTIONS)}, or all")
+    names = list(QUESTIONS) if given.names == ("all",) else list(dict.fromkeys(given.names))
+    known("question", tuple(names), (*QUESTIONS, "all"))
+    base = _base(given.preset)
+    if given.seeds < 0:
+        raise ConfigError(f"seeds {given.seeds}: use a number of 1 or more, or 0 for the preset's")
+    base = dataclasses.replace(base, seeds=given.seeds or base.seeds)
+    root = _root(given.out, given.preset)
+    prepare()
+    from experiments.signals.answers import answer
+    from experiments.signals.question_page import write_question
+    from experiments.summary import verdict_lines
+
+    for name in names:
+        seeds = f" --seeds {given.seeds}" if given.seeds else ""
+        command = f"levelburst signals plot {name} --preset {given.preset}{seeds}"
+        found = answer(QUESTIONS[name], base, root, command, print)
+        print(f"\n{name}: {QUESTIONS[name].text}")
+        print("\n".join(verdict_lines(found["verdicts"])))
+        print(f"report  {write_question(root / name)}")
+    return 0

@@ -1,0 +1,1 @@
+"""Step signals as a person runs them: graded, learned from, and asked about."""

@@ -1,0 +1,176 @@
+"""Cells: what a method came to in one setting with one seed, kept under the hash of what it is."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from agents.grpo import GRPOConfig
+from envs.core import Env
+from envs.keys import new_key
+from envs.wrappers import Sticky, wrap
+from experiments.cli_envs import made, settings
+from experiments.errors import ConfigError
+from experiments.folder import RunFolder
+from experiments.signals.confidence import foretell, vote
+from experiments.signals.config import SignalsConfig
+from experiments.study_folder import digest
+from icl.signals import grades, truth
+from icl.signals.lanes import Table
+from icl.signals.methods import Method, Signal
+from icl.signals.registry import Costs, costs, sized
+from icl.signals.training import learn
+from icl.signals.world import World, drawn, world
+
+TRAINED = ("total", "learning_rate", "epochs")  # fields that a grade does not depend on
+GRADED = ("repetitions",)  # nor a training on this
+GROUPS = 2  # what the key of graded groups is folded with
+Values = dict[str, Any]
+
+
+def identity(kind: str, config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
+    """What a cell depends on."""
+    if kind in CONFIDENCE:
+        sizes = {"levels": config.levels, "small": config.preset == "smoke"}
+        return {"kind": kind, "method": method, "seed": seed} | sizes
+    leave = {"method", "seeds", "seed", "preset", "out", *(TRAINED if kind == "grade" else GRADED)}
+    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in leave}
+    return {"kind": kind, "method": method, "seed": seed} | fields
+
+
+def kept(
+    folder: RunFolder, kind: str, config: SignalsConfig, method: str, seed: int
+) -> tuple[Values, bool]:
+    """A cell's values, and whether they were there already; else it is computed and kept."""
+    name = identity(kind, config, method, seed)
+    path = f"cells/{digest(name)}.json"
+    if (folder.path / path).exists():
+        return folder.read(path)["values"], True
+    values = KINDS[kind](config, method, seed)
+    folder.write(path, name | {"values": values})
+    return values, False
+
+
+def grade(config: SignalsConfig, method: str, seed: int) -> Values:
+    """All grades of a method (icl/signals/grades.py), and what a group cost."""
+    place, policy = _place(config, seed)
+    chosen = _sized(config, method, seed)
+    key = jax.random.fold_in(new_key(seed), GROUPS)
+    found = jax.device_get(_graded(chosen, config.repetitions)(place, policy, key))
+    return {field.name: float(getattr(found, field.name)) for field in dataclasses.fields(found)}
+
+
+def first_group(
+    config: SignalsConfig, method: str, seed: int
+) -> tuple[World, Signal, truth.Truth, jax.Array]:
+    """The first of the groups [L, N, T] that ``grade`` is taken over, in every level; what its
+    steps were worth, and what they received in all (grades.received)."""
+    place, policy = _place(config, seed)
+    chosen = _sized(config, method, seed)
+
+    @jax.jit
+    def draw(place: World, policy: Table, key: jax.Array) -> Any:
+        found = chosen(place, policy, key)
+        right = truth.exact(place.env, place.dynamics, policy.scores, found.lanes)
+        return found, right, grades.received(found.lanes, found.credit)
+
+    key = jax.random.fold_in(new_key(seed), GROUPS)
+    return place, *draw(place, policy, jax.random.split(key, config.repetitions)[0])
+
+
+def train(config: SignalsConfig, method: str, seed: int) -> Values:
+    """Success and entropy after each tenth of the budget, means over levels."""
+    place, policy = _place(config, seed)
+    chosen = _sized(config, method, seed)
+    learner = GRPOConfig(config.epochs, config.learning_rate)
+    key = jax.random.fold_in(new_key(seed), 3)
+    run = _trained(chosen)
+    _, curve = jax.device_get(run(place, policy, key, learner, jnp.int32(config.total)))
+    return {
+        "success": curve.success.mean(0).tolist(),
+        "entropy": curve.entropy.mean(0).tolist(),
+        "updates": float(curve.updates.mean()),
+    }
+
+
+CONFIDENCE = ("foretell", "vote")
+KINDS: Mapping[str, Callable[[SignalsConfig, str, int], Values]] = {
+    "grade": grade,
+    "train": train,
+    "foretell": foretell,
+    "vote": vote,
+}  # of the last two, the method is a regime (icl/signals/breakdowns.py)
+
+
+@functools.lru_cache(maxsize=8)
+def _place(config: SignalsConfig, seed: int) -> tuple[World, Table]:
+    """The levels of a seed and the policy in them; methods share them."""
+    env = environment(config)
+    try:
+        levels = drawn(env, jax.random.fold_in(new_key(seed), 0), config.levels)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    place = world(env, levels)
+    return place, place.leaning(config.skill)
+
+
+def environment(config: SignalsConfig) -> Env:
+    """The family as set.
+
+    Raises:
+        ConfigError: there is none of that name, a field is wrong, or it has no oracle.
+    """
+    env = made(config.family, settings(config.set))
+    if not env.num_states:
+        raise ConfigError(
+            f"family {config.family} has no oracle: its states cannot be enumerated, so credit "
+            "cannot be graded; use one that `levelburst envs` lists with a number of states"
+        )
+    return wrap(Sticky, env, stickiness=config.stickiness) if config.stickiness else env
+
+
+def _sized(config: SignalsConfig, method: str, seed: int) -> Method:
+    try:
+        return sized(method, config.budget, _costs(config, seed))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+@functools.lru_cache(maxsize=8)
+def _costs(config: SignalsConfig, seed: int) -> Costs:
+    """What runs of the policy cost; methods share it."""
+    return costs(*_place(config, seed), jax.random.fold_in(new_key(seed), 1))
+
+
+@functools.lru_cache(maxsize=64)
+def _graded(method: Method, repetitions: int) -> Any:
+    """(World, Table, key) -> Grades, compiled once for a method of these sizes."""
+
+    @jax.jit
+    def run(place: World, policy: Table, key: jax.Array) -> grades.Grades:
+        exact = truth.gradient(place.env, place.dynamics, policy.scores)
+
+        def once(key: jax.Array) -> Any:
+            found = method(place, policy, key)
+            right = truth.exact(place.env, place.dynamics, policy.scores, found.lanes)
+            slope = grades.estimated(found.lanes, found.credit, place.env.num_states)
+            return found, right, slope
+
+        found, right, slope = jax.lax.map(once, jax.random.split(key, repetitions))
+        made = grades.grade(found.lanes, found.credit, right, slope, exact)
+        return made.replace(actions=found.actions.mean())
+
+    return run
+
+
+@functools.lru_cache(maxsize=64)
+def _trained(method: Method) -> Any:
+    """(World, Table, key, GRPOConfig, budget) -> (Table, Curve), compiled once for a method."""
+    return jax.jit(lambda place, policy, key, config, budget: learn(
+        place, method, key, policy, config, budget
+    ))  # fmt: skip

@@ -1,0 +1,264 @@
+"""Methods by name, sized so that a group costs about a budget of generated actions."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+
+import jax
+
+from envs.core import Env
+from icl.signals import credit
+from icl.signals.lanes import Agent
+from icl.signals.methods import SEGMENTERS, Chains, Forest, Method, Segmenter, Valued
+from icl.signals.world import World
+
+
+@dataclasses.dataclass(frozen=True)
+class Costs:
+    """What runs of a policy cost, as measured (``costs``).
+
+    Attributes:
+        steps: of a run, mean.
+        pieces: by segmenter, how many pieces a run is cut into, mean.
+    """
+
+    steps: float
+    pieces: Mapping[str, float]
+
+
+Maker = Callable[[float, Costs], Method]
+"""(budget, costs) -> Method: actions of one level and group, forks included."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """Attributes:
+    make: sizes the method.
+    structure: it reads branches, states met again or moves; False: chunks, or whole runs.
+    about: what it does and whose it is, in one line.
+    """
+
+    make: Maker
+    structure: bool
+    about: str
+
+
+_ENTRIES: dict[str, Entry] = {}
+
+
+def register(name: str, make: Maker, about: str, *, structure: bool) -> None:
+    """Adds a method; ``make(budget, costs)`` raises ValueError where the budget is too small."""
+    _ENTRIES[name] = Entry(make, structure, about)
+
+
+def entries() -> Mapping[str, Entry]:
+    """All methods."""
+    return dict(_ENTRIES)
+
+
+def costs(world: World, agent: Agent, key: jax.Array, runs: int = 32) -> Costs:
+    """What ``runs`` runs in every level cost, on the host; the key is consumed."""
+
+    @jax.jit
+    def measure(world: World, agent: Agent, key: jax.Array) -> tuple[jax.Array, dict]:
+        lanes = Chains(runs)(world, agent, key).lanes
+        pieces = {name: cut(world, lanes).sum(-1).mean() for name, cut in _cuts(world).items()}
+        return lanes.live.sum(-1).mean(), pieces
+
+    steps, pieces = jax.device_get(measure(world, agent, key))
+    return Costs(float(steps), {name: float(count) for name, count in pieces.items()})
+
+
+def _cuts(world: World) -> dict[str, Segmenter]:
+    """The segmenters that the family has."""
+    told = type(world.env.bare).milestone is not Env.milestone
+    return {name: cut for name, cut in SEGMENTERS.items() if told or name != "sub-goal"}
+
+
+def sized(name: str, budget: float, costs: Costs) -> Method:
+    """A method for a budget.
+
+    Args:
+        name: a registered one, or ``module:function`` of a Maker from anywhere; after an @ fields
+            that are set by hand, as in ``tree-grpo-intra@trees=2,nodes=6``.
+        budget: actions of one level and group, forks included.
+        costs: of runs of the policy.
+
+    Raises:
+        ValueError: there is none of that name, or the budget is too small for it.
+    """
+    name, _, fields = name.partition("@")
+    if fields:
+        return _changed(sized(name, budget, costs), fields)
+    if ":" in name:
+        module, _, function = name.partition(":")
+        try:
+            return getattr(importlib.import_module(module), function)(budget, costs)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(
+                f"method {name!r} cannot be loaded ({error}); name an importable module and a "
+                "function (budget, costs) in it, and mind the PYTHONPATH"
+            ) from None
+    if name not in _ENTRIES:
+        near = difflib.get_close_matches(name, _ENTRIES, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_ENTRIES)}"
+        raise ValueError(f"unknown method {name!r}; {hint}")
+    return _ENTRIES[name].make(budget, costs)
+
+
+def _changed(method: Method, fields: str) -> Method:
+    """A method with fields ``name=whole number, …`` in place of its own."""
+    known = {f.name for f in dataclasses.fields(method) if isinstance(getattr(method, f.name), int)}
+    changes = {}
+    for word in fields.split(","):
+        name, _, value = word.partition("=")
+        if name not in known or not value.isdigit() or int(value) < 1:
+            raise ValueError(
+                f"method field {word!r}: use name=number of {', '.join(sorted(known))}, numbers of "
+                "1 or more"
+            )
+        changes[name] = int(value)
+    return dataclasses.replace(method, **changes)
+
+
+def chains(budget: float, steps: float) -> int:
+    """Runs that a budget pays for; a group needs two.
+
+    Raises:
+        ValueError: it does not pay for two.
+    """
+    runs = round(budget / steps)
+    if runs < 2:
+        raise ValueError(
+            f"budget {budget:g}: a group needs two runs of {steps:g} actions; use "
+            f"{2 * steps:g} or more"
+        )
+    return runs
+
+
+def forest(budget: float, steps: float, **fields) -> Forest:
+    """Trees of one round: the paper's M 2, N 2 where the budget is small, then M 3, N 4 and on.
+
+    Raises:
+        ValueError: the budget does not pay for the smallest.
+    """
+    sizes = [(2, 2), *((trees, trees + 1) for trees in range(3, 33))]
+    cost = {(m, n): m * (steps + n * (steps + 1) / 2) for m, n in sizes}
+    fits = [size for size in sizes if cost[size] <= 1.1 * budget]
+    if not fits:
+        raise ValueError(
+            f"budget {budget:g}: two trees of {steps:g} actions with two forks each take "
+            f"{cost[2, 2]:g}; use that or more"
+        )
+    return Forest(trees=fits[-1][0], nodes=fits[-1][1], **fields)
+
+
+def valued(budget: float, costs: Costs, pieces: str, forks: int = 9, **fields) -> Valued:
+    """Runs whose pieces are valued by ``forks`` forks each, by fewer where the budget does not pay
+    for one run otherwise."""
+    steps = costs.steps
+    each = (steps + 1) / 2 * costs.pieces[pieces]
+    runs = max(1, round(budget / (steps + forks * each)))
+    count = min(forks, int((budget / runs - steps) / each + 0.5))
+    if count < 1:
+        raise ValueError(
+            f"budget {budget:g}: one run and a fork of each of its pieces take {steps + each:g}; "
+            "use that or more"
+        )
+    return Valued(pieces, runs, count, **fields)
+
+
+def _chains(rule) -> Maker:
+    return lambda budget, costs: Chains(chains(budget, costs.steps), rule)
+
+
+def _forest(**fields) -> Maker:
+    return lambda budget, costs: forest(budget, costs.steps, **fields)
+
+
+def _valued(pieces: str, **fields) -> Maker:
+    return lambda budget, costs: valued(budget, costs, pieces, **fields)
+
+
+def _unscaled(lanes):
+    return credit.group(lanes, scaled=False)
+
+
+register(
+    "grpo",
+    _chains(credit.group),
+    "chains paid by their lead over the group (GRPO)",
+    structure=False,
+)
+register("dr-grpo", _chains(_unscaled), "the same, not divided by the spread", structure=False)
+register(
+    "gigpo",
+    _chains(credit.same_state),
+    "chains, and steps compared where they were in the same state (GiGPO)",
+    structure=True,
+)
+for _unit, _structure, _about in (
+    ("move", True, "before moves"),
+    ("step", True, "before any action"),
+    ("sub-goal", True, "where a sub-goal was reached"),
+    ("chunk", False, "every third action"),
+    ("inside", False, "in the middle of moves"),
+    ("unsure", True, "where an action was unlikely"),
+):
+    register(
+        f"tree-grpo-{_unit}",
+        _forest(unit=_unit),
+        f"trees that fork {_about} (Tree-GRPO)",
+        structure=_structure,
+    )
+register(
+    "tree-grpo-intra",
+    _forest(operator=credit.INTRA),
+    "Tree-GRPO that compares within trees only",
+    structure=True,
+)
+register(
+    "tree-grpo-inter",
+    _forest(operator=credit.INTER),
+    "Tree-GRPO that compares all leaves only",
+    structure=True,
+)
+register(
+    "tree-rl",
+    _forest(operator=credit.TREE_RL),
+    "trees paid by the lead over all and over the parent (TreeRL)",
+    structure=True,
+)
+register(
+    "vine-ppo",
+    _valued("step"),
+    "every state valued by forks (VinePPO)",
+    structure=True,
+)
+register(
+    "spo-chunk",
+    _valued("chunk"),
+    "chunks of three actions valued by forks (SPO)",
+    structure=False,
+)
+register(
+    "spo-unsure",
+    _valued("unsure"),
+    "cut at unlikely actions, valued by forks (SPO)",
+    structure=False,
+)
+register(
+    "spo-oracle",
+    _valued("oracle"),
+    "cut around the steps that matter, which only the oracle knows: a ceiling",
+    structure=True,
+)
+register(
+    "pure",
+    _valued("step", worst=True),
+    "the worst gain still to come (PURE), gains by forks",
+    structure=False,
+)
