@@ -169,13 +169,7 @@ def _watched(
     rest = jax.tree.map(lambda x: x[:, warmup:], begun)
     confidence = token_confidence(first.logits, guard.k)
     bar = threshold(confidence, first.live, window, keep)
-
-    def level(agent: Agent, level: Level, begun: Snapshot, bar: jax.Array) -> Lanes:
-        one = jax.tree.map(lambda x: x[None], (agent, level, begun))
-        lanes, _ = go(one[0], env, one[1], one[2], guard=guard.replace(threshold=bar))
-        return jax.tree.map(lambda x: x[0], lanes)
-
-    played = jax.vmap(level)(agent, levels, rest, bar)
+    played, _ = go(agent, env, levels, rest, guard=guard.replace(threshold=bar))
     low = stops(confidence, first.live, window, bar[:, None])
     at = jnp.where(played.stopped, played.live.sum(-1) - 1, -1)
     lanes = jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), first, played)

@@ -88,7 +88,7 @@ def test_a_model_acts_in_lanes_and_can_be_stopped(scene):
         agent = reading(actor, contexts, lengths)
         begun = start(agent, env, jax.random.key(4), levels, LANES)
         whole, _ = go(agent, env, levels, begun)
-        return whole, go(agent, env, levels, begun, guard=Guard(bar, 4))[0]
+        return whole, go(agent, env, levels, begun, guard=Guard(jnp.full(len(lengths), bar), 4))[0]
 
     def confidence(lanes):
         return token_confidence(lanes.logits)
