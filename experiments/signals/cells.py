@@ -19,6 +19,7 @@ from experiments.errors import ConfigError
 from experiments.folder import RunFolder
 from experiments.signals.confidence import foretell, vote
 from experiments.signals.config import SignalsConfig
+from experiments.signals.ready import ready
 from experiments.study_folder import digest
 from icl.signals import grades, truth
 from icl.signals.lanes import Table
@@ -61,7 +62,7 @@ def grade(config: SignalsConfig, method: str, seed: int) -> Values:
     place, policy = _place(config, seed)
     chosen = _sized(config, method, seed)
     key = jax.random.fold_in(new_key(seed), GROUPS)
-    found = jax.device_get(_graded(chosen, config.repetitions)(place, policy, key))
+    found = jax.device_get(ready(_graded(chosen, config.repetitions), place, policy, key))
     return {field.name: float(getattr(found, field.name)) for field in dataclasses.fields(found)}
 
 
@@ -89,8 +90,8 @@ def train(config: SignalsConfig, method: str, seed: int) -> Values:
     chosen = _sized(config, method, seed)
     learner = GRPOConfig(config.epochs, config.learning_rate)
     key = jax.random.fold_in(new_key(seed), 3)
-    run = _trained(chosen)
-    _, curve = jax.device_get(run(place, policy, key, learner, jnp.int32(config.total)))
+    budget = jnp.int32(config.total)
+    _, curve = jax.device_get(ready(_trained(chosen), place, policy, key, learner, budget))
     return {
         "success": curve.success.mean(0).tolist(),
         "entropy": curve.entropy.mean(0).tolist(),
@@ -149,9 +150,8 @@ def _costs(config: SignalsConfig, seed: int) -> Costs:
 
 @functools.lru_cache(maxsize=64)
 def _graded(method: Method, repetitions: int) -> Any:
-    """(World, Table, key) -> Grades, compiled once for a method of these sizes."""
+    """(World, Table, key) -> Grades; one function a method, so that it is compiled once."""
 
-    @jax.jit
     def run(place: World, policy: Table, key: jax.Array) -> grades.Grades:
         exact = truth.gradient(place.env, place.dynamics, policy.scores)
 
@@ -169,7 +169,7 @@ def _graded(method: Method, repetitions: int) -> Any:
 
 @functools.lru_cache(maxsize=64)
 def _trained(method: Method) -> Any:
-    """(World, Table, key, GRPOConfig, budget) -> (Table, Curve), compiled once for a method."""
-    return jax.jit(lambda place, policy, key, config, budget: learn(
+    """(World, Table, key, GRPOConfig, budget) -> (Table, Curve); one function a method."""
+    return lambda place, policy, key, config, budget: learn(
         place, method, key, policy, config, budget
-    ))  # fmt: skip
+    )

@@ -8,7 +8,7 @@ import numpy as np
 from flax import struct
 
 from envs.core import Env, Level
-from envs.oracle import optimal_return, optimal_values, random_return
+from envs.oracle import optimal_return, random_return, solve
 from envs.table import Table as Dynamics
 from envs.wrappers import Sticky, Wrapper
 from icl.signals.lanes import Table
@@ -29,11 +29,12 @@ class World(struct.PyTreeNode):
     dynamics: Dynamics
 
     def leaning(self, skill: float | jax.Array) -> Table:
-        """A policy that leans to what is best at the start of an episode: logits of ``skill`` times
-        the value of each action for the best policy. At 0 all actions are alike."""
+        """A policy that plays an action of the optimal set (discounted values, envs/oracle.py)
+        e^skill times as often as one that is not in it: at 0 all are alike, and the higher the
+        surer."""
 
         def level(dynamics: Dynamics) -> jax.Array:
-            return skill * optimal_values(dynamics, self.env.horizon).execute[0]
+            return skill * solve(dynamics).optimal
 
         return Table(jax.vmap(level)(self.dynamics))
 
