@@ -176,7 +176,16 @@ def _chains(rule) -> Maker:
 
 
 def _forest(**fields) -> Maker:
-    return lambda budget, costs: forest(budget, costs.steps, **fields)
+    def make(budget: float, costs: Costs) -> Forest:
+        unit = fields.get("unit", Forest.unit)
+        if unit not in costs.pieces:
+            raise ValueError(
+                f"forks at a {unit} need a family that tells its sub-goals (Env.milestone); use "
+                "another unit, or a family such as gauntlet"
+            )
+        return forest(budget, costs.steps, **fields)
+
+    return make
 
 
 def _valued(pieces: str, **fields) -> Maker:

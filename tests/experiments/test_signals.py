@@ -1,0 +1,191 @@
+"""levelburst signals: graded, learned from, asked; kept, gone on with, and refused."""
+
+import json
+import sys
+import types
+
+import pytest
+
+from envs.families.combination_lock import CombinationLock
+from experiments import cli
+from experiments.errors import ConfigError
+from experiments.signals import cells, questions
+from experiments.signals.answers import answer
+from experiments.signals.config import PRESETS, SignalsConfig, check
+from experiments.signals.question import Answers, Question, Spot
+from experiments.signals.question_page import write_question
+from experiments.signals.ready import refuse
+from experiments.study import ABOVE, claim, difference
+from icl.signals.methods import Chains
+from icl.signals.registry import entries
+
+SMALL = (
+    "--set", "moments=4", "horizon=5", "density=0.5", "--levels", "2", "--repetitions", "2",
+    "--seeds", "2", "--budget", "20", "--total", "60",
+)  # fmt: skip
+
+
+@pytest.fixture
+def ran(tmp_path, monkeypatch, capsys):
+    """ran(*words) -> (exit code, standard output, standard error), in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_quiet_jax", lambda: None)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        code = cli.run(["signals", *words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+class Unknown(CombinationLock):
+    """A family whose states cannot be enumerated."""
+
+    @property
+    def num_states(self) -> int:
+        return 0
+
+
+def results(folder) -> dict:
+    return json.loads((folder / "results.json").read_text(encoding="utf-8"))
+
+
+def test_it_lists_methods_and_questions(ran):
+    code, out, _ = ran()
+    assert code == 0
+    for name in (*entries(), *questions.QUESTIONS):
+        assert f"\n  {name} " in out
+
+
+def test_grades_are_kept_and_made_once(ran, tmp_path, monkeypatch):
+    code, out, _ = ran("grade", "--method", "grpo", *SMALL, "--out", "found")
+    assert code == 0 and "grpo" in out and "correlation" in out
+    first = results(tmp_path / "found/grade")
+    assert [row["seed"] for row in first["rows"]] == [0, 1]
+    assert 16 <= first["rows"][0]["actions"] <= 24
+    assert (tmp_path / "found/grade/report.html").stat().st_size > 1e6
+
+    def again(*_):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(cells, "KINDS", dict.fromkeys(cells.KINDS, again))
+    monkeypatch.setattr("experiments.signals.growth.write", lambda *_: None)
+    assert ran("grade", "--method", "grpo", *SMALL, "--out", "found")[0] == 0
+    assert results(tmp_path / "found/grade")["rows"] == first["rows"]
+    with pytest.raises(AssertionError, match="measured again"):
+        ran("grade", "--method", "grpo", *SMALL, "--skill", "1", "--out", "found")
+
+
+def test_a_training_keeps_its_budget_and_tells_its_course(ran, tmp_path):
+    code, out, _ = ran("train", "--method", "grpo", *SMALL, "--skill", "1", "--out", "found")
+    assert code == 0 and "updates" in out
+    for row in results(tmp_path / "found/train")["rows"]:
+        assert len(row["success"]) == len(row["entropy"]) == 11
+        assert 0 < row["success"][0] < 1 and row["updates"] == 3
+
+
+def test_a_method_of_ones_own_is_graded(ran, tmp_path, monkeypatch):
+    own = types.ModuleType("own_signal")
+    own.half = lambda budget, costs: Chains(2)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "own_signal", own)
+    assert ran("grade", "--method", "own_signal:half", *SMALL, "--out", "found")[0] == 0
+    assert results(tmp_path / "found/grade")["rows"][0]["actions"] <= 10
+    code, _, err = ran("grade", "--method", "own_signal:none", *SMALL)
+    assert code == 2 and "cannot be loaded" in err
+
+
+def test_a_question_is_answered_and_gone_on_with(tmp_path, monkeypatch):
+    base = SignalsConfig(levels=2, repetitions=2, seeds=2, set=("moments=4", "horizon=5"))
+
+    def spots(base: SignalsConfig) -> list[Spot]:
+        return [
+            Spot({"budget": budget, "method": "grpo"}, "grade", base, f"grpo@runs={budget}")
+            for budget in (2, 4)
+        ]
+
+    def claims(found: Answers) -> list:
+        more, less = (found("actions", budget=budget) for budget in (4, 2))
+        return [claim("", "more runs take more actions", difference(more, less), ABOVE)]
+
+    question = Question("runs", "Do more runs cost more?", ("budget", "method"), spots, claims, "")
+    said: list[str] = []
+    first = answer(question, base, tmp_path, "levelburst signals plot runs", said.append)
+    assert len(said) == 2 and first["verdicts"][0]["estimate"] > 0
+    assert len(first["rows"]) == 4 and first["rows"] == results(tmp_path / "runs")["rows"]
+    page = write_question(tmp_path / "runs").read_text(encoding="utf-8")
+    assert "Do more runs cost more?" in page and "more runs take more actions" in page
+    lost = sorted((tmp_path / "cells").iterdir())[0]
+    lost.unlink()
+    said.clear()
+    second = answer(question, base, tmp_path, "", said.append)
+    assert len(said) == 1 and second["rows"] == first["rows"]
+
+
+@pytest.mark.parametrize("name", questions.QUESTIONS)
+def test_claims_are_about_spots_that_there_are(name):
+    """On made-up values that are the same everywhere every claim finds what it speaks of."""
+    question = questions.QUESTIONS[name]
+    fields = ("correlation", "auroc", "ratio", "right", "saved", "sign", "located")
+    rows = [
+        dict(spot.at) | {"seed": seed, "success": [0.1, 0.5], **dict.fromkeys(fields, 0.5)}
+        for spot in question.spots(PRESETS["quick"])
+        for seed in range(5)
+    ]
+    places = {tuple(sorted(spot.at.items())) for spot in question.spots(PRESETS["quick"])}
+    assert len(places) * 5 == len(rows)
+    verdicts = question.claims(Answers(rows))
+    assert verdicts and all(verdict["seeds"] == 5 for verdict in verdicts)
+    assert not any(verdict["holds"] for verdict in verdicts if verdict["claim"].endswith("beat"))
+
+
+def test_answers_refuse_what_is_not_one_spot():
+    rows = [{"method": "a", "seed": 0, "x": 1.0}, {"method": "b", "seed": 0, "x": 2.0}]
+    assert Answers(rows)("x", method="b") == {0: 2.0}
+    with pytest.raises(LookupError, match="2 rows for 1 seeds"):
+        Answers(rows)("x")
+    with pytest.raises(LookupError, match="0 rows"):
+        Answers(rows)("x", method="c")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("paint",), "use grade, train or plot"),
+        (("grade", "--method", "grop"), "did you mean 'grpo'"),
+        (("grade", "--budget", "20"), "budget 20"),
+        (("grade", "--method", "grpo@runs=0"), "numbers of 1 or more"),
+        (("grade", "--method", "grpo@trees=2"), "of runs"),
+        (("grade", "--family", "gantlet"), "did you mean 'gauntlet'"),
+        (("grade", "--family", "tests.experiments.test_signals:Unknown"), "has no oracle"),
+        (
+            ("grade", "--family", "dark-room", "--method", "tree-grpo-sub-goal"),
+            "tells its sub-goals",
+        ),
+        (("grade", "--set", "moments"), "name=value"),
+        (("grade", "--stickiness", "1"), "from 0 up to 1"),
+        (("grade", "--levels", "0"), "levels 0"),
+        (("grade", "--method", "grpo", "grpo"), "a name stands twice"),
+        (("grade", "--preset", "quik"), "did you mean 'quick'"),
+        (("plot",), "name a question"),
+        (("plot", "densty"), "did you mean 'density'"),
+        (("plot", "density", "--seeds", "-1"), "seeds -1"),
+    ],
+)
+def test_wrong_input_gets_one_line_and_leaves_nothing(ran, tmp_path, words, told):
+    code, _, err = ran(*words)
+    assert code == 2 and told in err and err.count("\n") == 1, err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_memory_lacks_for_is_refused():
+    asked = types.SimpleNamespace(temp_size_in_bytes=3 * 2**30, output_size_in_bytes=2**30)
+    refuse(asked, free=5 * 2**30)
+    with pytest.raises(ConfigError, match=r"needs 4\.0 GiB of memory, 2\.0 are free: lower"):
+        refuse(asked, free=2 * 2**30)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_make_sense(name):
+    check(PRESETS[name])
+    assert PRESETS[name].preset == name
