@@ -77,10 +77,12 @@ RIVALS = Study(
 )
 
 AD, RL2 = "algorithm distillation (AD)", "PPO with memory (RL²)"
+FRESH = "RL² from nothing"
 ALONE: dict[str, dict[str, Any]] = {
     MODEL: {},
     AD: OTHERWISE | {"method": "distillation"},
-    RL2: OTHERWISE | {"method": "reinforcement", "learning_rate": 1e-3, "weight_decay": 0.0},
+    RL2: OTHERWISE | {"method": "reinforcement"},
+    FRESH: OTHERWISE | {"method": "reinforcement", "head_start": 0.0},
 }  # name -> what differs from the main job
 
 
@@ -119,8 +121,8 @@ ATTEMPTS = Study(
     _alone,
     _alone_claims,
     "Algorithm distillation (arXiv 2210.14215) improves in context over tens of episodes; RL² "
-    "(arXiv 1611.02779) is trained for it. PPO plays four trials of its own for each context that "
-    "the others are shown.",
+    "(arXiv 1611.02779) is trained for it. After imitating for half of its updates, PPO plays four "
+    "trials of its own for each context that the others are shown; from nothing, it plays in all.",
 )
 
 STUDIES = (RIVALS, ATTEMPTS)

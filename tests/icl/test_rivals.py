@@ -1,6 +1,7 @@
 """Rivals: what each is told and asked, against plain Python; and that it acts on what it read."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -45,7 +46,7 @@ def test_every_method_has_a_program():
 def test_every_method_trains_and_acts(made, world, name):
     """Two updates move every parameter that acts, and what comes of them plays a test."""
     program, state = made(PROGRAMS[name], history=9)
-    numbers = Numbers(learning_rate=1e-2, warmup=0.0, updates=10.0, weight_decay=0.0)
+    numbers = Numbers(1e-2, warmup=0.0, updates=10.0, weight_decay=0.0, head_start=0.0)
     run = Run(Arm(), numbers, world.sticky[:1])
     after, metrics = jax.jit(lambda s, r: program.chunk(s, r, 1))(state, run)
     assert metrics.loss.shape == (2,) and np.isfinite(metrics.loss).all() and after.step == 2
@@ -257,3 +258,42 @@ def test_what_it_judges_is_what_it_acted_by(made, world):
     _, value = program.judge(state.parameters | {"critic": told}, flat.tokens)
     np.testing.assert_allclose(value, model.features(flat.tokens) @ told, rtol=1e-4, atol=1e-4)
     assert isinstance(program.actor(state.parameters), ModelActor)
+
+
+def test_its_head_start_is_imitation(made, start, world):
+    """All updates of one, and the first half of another: the same bits as the method it is named
+    after gives, and a critic that waits."""
+    program, state = made(Reinforcement)
+    plain, alone = start(layers=1)
+    numbers = Numbers(warmup=0.0, updates=4.0, head_start=0.5)
+    run = Run(Arm(), numbers, world.sticky[:1])
+    found, told = jax.jit(lambda s, r: program.chunk(s, r, 1))(state, run)
+    wanted, metrics = jax.jit(lambda s, r: plain.chunk(s, r, 1))(alone, run)
+    near = functools.partial(np.testing.assert_allclose, atol=1e-6)
+    jax.tree.map(near, found.parameters["model"], wanted.parameters)
+    jax.tree.map(near, told, metrics)
+    assert found.step == 2 and not found.parameters["critic"].any()
+    after, told = jax.jit(lambda s, r: program.chunk(s, r, 1))(found, run)
+    assert after.step == 4 and after.parameters["critic"].any()
+    assert (told.rows == 32).all() and (metrics.rows == 8).all()
+
+
+def test_it_comes_to_earn_more(made, world):
+    """In eight levels whose meanings never change, from nothing: an advantage of the wrong sign, of
+    other steps or without the reward would earn what chance earns, or less."""
+    program, state = made(Reinforcement)
+    whole = world.sticky[0]
+    few = {
+        name: getattr(whole, name)[:8] for name in ("ids", "fingerprints", "references", "solved")
+    }
+    pool = whole.replace(**few)
+    run = Run(Arm(), Numbers(1e-2, warmup=0.0, head_start=0.0), (pool,))
+    earned = jax.jit(
+        lambda s, key: program.explored(s.parameters, key, (pool,)).reward.sum(0).mean()
+    )
+    keys = jax.random.split(jax.random.key(9), 4)
+    before = np.mean([earned(state, key) for key in keys])
+    after, _ = jax.jit(lambda s, r: program.chunk(s, r, 15))(state, run)
+    now = np.mean([earned(after, key) for key in keys])
+    print(before, now)
+    assert now > 1.5 * before
