@@ -15,6 +15,7 @@ from icl.arms import Arm, named
 from icl.conditions import METHODS
 from icl.contexts import arrange
 from icl.demonstrations import show
+from icl.episodes import record
 from icl.evaluate import EvaluateConfig, evaluate
 from icl.rivals import PROGRAMS
 from icl.rivals.conditioning import Conditioned, Promised, to_go
@@ -126,6 +127,38 @@ def test_a_conditioned_model_acts_as_it_reads(made, world):
     assert max(jax.tree.leaves(jax.tree.map(lambda x, y: np.abs(x - y).max(), found, other))) > 0.01
     assert (np.asarray(promised) == 1).all()
     assert (np.asarray(program.tokens(context).reward) != context.tokens.reward).any()
+
+
+def test_a_promised_episode_is_read_as_one_context_would_be(made, world):
+    """Contract 5: what the cache says is what a full pass says of the context, told its returns,
+    and of the episode, told the promise less what it earned."""
+    program, state = made(Conditioned)
+    shown = jax.jit(lambda f: show(jax.random.key(0), Arm(), f, count=4, demos=2))(world.calm)
+    context = jax.tree.map(lambda x: x[0, 0], shown.contexts)
+    lengths = shown.lengths[0, 0][:, -1:]  # all that is there
+    levels = world.calm[0][0].levels(jnp.arange(4))
+    env = world.calm[0][0].env
+    play = jax.jit(
+        lambda p: record(program.actor(p), jax.random.key(5), [env], [levels], context, lengths,
+                         jnp.zeros(1, bool))
+    )  # fmt: skip
+    told = jax.device_get(play(state.parameters)[1])
+    promised = np.ones(told.reward.shape, np.float32)
+    promised[1:] -= np.cumsum(told.reward, axis=0)[:-1]
+    own = jax.tree.map(lambda x: x[:, :, 0], told.tokens).replace(reward=promised[..., 0])
+    model = jax.jit(lambda p, t: nnx.merge(program.graph, p)(t))
+    for row in range(4):
+        count, steps = int(lengths[row, 0]), int(told.running[:, row].sum())
+        before = jax.tree.map(lambda x, i=row: x[i : i + 1], program.tokens(context))
+        whole = jax.tree.map(
+            lambda x, y, i=row, n=count: jnp.concatenate([x[0, :n], y[:, i], x[0, n:]])[None],
+            before, own,
+        )  # fmt: skip
+        logits = np.asarray(model(state.parameters, whole))[0, count : count + steps]
+        np.testing.assert_allclose(told.logits[:steps, row, 0], logits, atol=1e-4)
+        plain = whole.replace(reward=whole.reward.at[0, count].set(0.0))
+        other = np.asarray(model(state.parameters, plain))[0, count : count + steps]
+        assert np.abs(other - logits).max() > 1e-3
 
 
 # Decision pretraining. -----------------------------------------------------------------------
@@ -279,12 +312,12 @@ def test_its_head_start_is_imitation(made, start, world):
 
 
 def test_it_comes_to_earn_more(made, world):
-    """In eight levels whose meanings never change, from nothing: an advantage of the wrong sign, of
+    """In sixteen levels, from nothing: an advantage of the wrong sign, of
     other steps or without the reward would earn what chance earns, or less."""
     program, state = made(Reinforcement)
     whole = world.sticky[0]
     few = {
-        name: getattr(whole, name)[:8] for name in ("ids", "fingerprints", "references", "solved")
+        name: getattr(whole, name)[:16] for name in ("ids", "fingerprints", "references", "solved")
     }
     pool = whole.replace(**few)
     run = Run(Arm(), Numbers(1e-2, warmup=0.0, head_start=0.0), (pool,))
@@ -293,7 +326,7 @@ def test_it_comes_to_earn_more(made, world):
     )
     keys = jax.random.split(jax.random.key(9), 4)
     before = np.mean([earned(state, key) for key in keys])
-    after, _ = jax.jit(lambda s, r: program.chunk(s, r, 15))(state, run)
+    after, _ = jax.jit(lambda s, r: program.chunk(s, r, 10))(state, run)
     now = np.mean([earned(after, key) for key in keys])
     print(before, now)
     assert now > 1.5 * before
