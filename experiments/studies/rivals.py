@@ -77,12 +77,10 @@ RIVALS = Study(
 )
 
 AD, RL2 = "algorithm distillation (AD)", "PPO with memory (RL²)"
-FRESH = "RL² from nothing"
 ALONE: dict[str, dict[str, Any]] = {
     MODEL: {},
     AD: OTHERWISE | {"method": "distillation"},
     RL2: OTHERWISE | {"method": "reinforcement"},
-    FRESH: OTHERWISE | {"method": "reinforcement", "head_start": 0.0},
 }  # name -> what differs from the main job
 
 
@@ -122,7 +120,7 @@ ATTEMPTS = Study(
     _alone_claims,
     "Algorithm distillation (arXiv 2210.14215) improves in context over tens of episodes; RL² "
     "(arXiv 1611.02779) is trained for it. After imitating for half of its updates, PPO plays four "
-    "trials of its own for each context that the others are shown; from nothing, it plays in all.",
+    "trials of its own for each context that the others are shown.",
 )
 
 STUDIES = (RIVALS, ATTEMPTS)
