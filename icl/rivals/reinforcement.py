@@ -7,8 +7,8 @@ So it is paid for exploring, and knows at a test how to. Each update plays four 
 as imitation is shown and passes over them three times: it is an upper rival, not a matched one.
 
 Because the names of actions and symbols are drawn anew in every level, a model that has not learned
-to read its context hardly earns more than chance, and has little to reinforce. Hence the head start:
-for a share of the updates it imitates what the arm shows, as ``icl.train.Program`` does.
+to read its context earns little, and has little to reinforce. Hence the head start: for a share of
+the updates it imitates what the arm shows, as ``icl.train.Program`` does.
 """
 
 from __future__ import annotations
