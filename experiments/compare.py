@@ -108,7 +108,9 @@ class Comparison:
 
     def _run(self, cell: Cell, levels: tuple[LevelSet, ...] | None = None) -> Run:
         c = self.config
-        numbers = Numbers(c.learning_rate, float(c.warmup), float(c.updates), c.weight_decay)
+        numbers = Numbers(
+            c.learning_rate, float(c.warmup), float(c.updates), c.weight_decay, c.head_start
+        )
         return Run(self.arm(cell[0]), numbers, levels or self.levels(cell[1]).train)
 
     # Compiled programs, one for all arms of a form. ----------------------------------------

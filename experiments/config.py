@@ -95,7 +95,9 @@ class CompareConfig(Processes):
     """Recompute blocks in the backward pass to save memory."""
     method: str = "imitation"
     """How it is trained: imitation, return-conditioned (decision transformer), distillation (of a
-    learner's attempts), pretraining (DPT) or reinforcement (RL²; --learning-rate 0.001)."""
+    learner's attempts), pretraining (DPT) or reinforcement (RL²)."""
+    head_start: float = 0.5
+    """Share of the updates that reinforcement imitates in, before it plays for itself."""
     history: int = 128
     """Episodes of the learner that distillation shows its attempts of."""
     kind: str = "transformer"
@@ -273,7 +275,7 @@ def _check_numbers(config: CompareConfig) -> None:
             raise ConfigError(f"{field} {getattr(config, field)}: use a number of {low} or more")
     if config.seed + config.seeds > 2**32:
         raise ConfigError(f"seed {config.seed}: the last seed must be below 2**32; use a lower one")
-    for field in ("lethality", "recoverability"):
+    for field in ("lethality", "recoverability", "head_start"):
         if not 0 <= getattr(config, field) <= 1:
             raise ConfigError(f"{field} {getattr(config, field)}: use a share from 0 to 1")
     if config.observations not in ("symbols", "pixels"):
@@ -318,12 +320,15 @@ def _check_method(config: CompareConfig) -> None:
         raise ConfigError(
             "method return-conditioned tells returns in the rewards' place; leave out --no-rewards"
         )
-    if config.method == "reinforcement" and (
-        len(config.arms) > 1 or config.query_loss or config.accumulate > 1
-    ):
+    if config.method == "reinforcement" and (config.query_loss or config.accumulate > 1):
         raise ConfigError(
-            f"method reinforcement plays its own contexts, so arms {' '.join(config.arms)} would "
-            "be one; use --arms bursty, and leave out query_loss and accumulate"
+            "method reinforcement trains on all that it does, in parts of its own; leave out "
+            "query_loss and accumulate"
+        )
+    if config.method == "reinforcement" and not config.head_start and len(config.arms) > 1:
+        raise ConfigError(
+            "method reinforcement without a head start sees its own contexts only, so arms "
+            f"{' '.join(config.arms)} would be one; use --arms bursty, or raise head_start"
         )
     if config.method == "distillation" and config.history < config.slots:
         raise ConfigError(

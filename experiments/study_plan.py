@@ -33,7 +33,7 @@ BASES: dict[str, CompareConfig] = {
 """What the studies vary, by preset; each is the main job's preset of that name but for these."""
 
 SPEED = operations(QUICK) / 226.0  # operations a second: `make compare` trained for 226 s
-PRACTICE = 6.0  # an update of method reinforcement costs so many of the others
+PRACTICE = 6.0  # an update of method reinforcement, after its head start, costs so many others
 READ = 3.0  # seconds of a test, and of a reader's cell
 START = 12.0  # seconds of a group before its first update: compiling, drawing levels
 
@@ -101,9 +101,16 @@ def plan(points: Sequence[Point], root: Path) -> Plan:
     # Tests of one training train it once.
     trainings = {training: config for config, _, _, training in todo if training}
     one = [dataclasses.replace(c, arms=("bursty",), seeds=1) for c in trainings.values()]
-    work = (operations(c) * (PRACTICE if c.method == "reinforcement" else 1.0) for c in one)
+    work = (operations(c) * _slower(c) for c in one)
     seconds = sum(work) / SPEED + READ * len(todo)
     starts = {dataclasses.replace(c, arms=(), readers=()) for c, *_ in todo}
     return Plan(
         len(cells), len(trainings), len(todo) - len(trainings), seconds + START * len(starts)
     )
+
+
+def _slower(config: CompareConfig) -> float:
+    """How many times as long as imitation a training takes."""
+    if config.method != "reinforcement":
+        return 1.0
+    return config.head_start + (1 - config.head_start) * PRACTICE

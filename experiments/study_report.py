@@ -111,16 +111,13 @@ def groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
                           axes))
             for _, family, split in parts
         ]})  # fmt: skip
-    own = [row | {"attempt": row["demos"] + 1} for row in pooled if row["demonstrations"] == OWN]
-    if own:
+    if any(row["demonstrations"] == OWN for row in pooled):
         note = (
             "Nothing is demonstrated: an agent plays one level again and again and remembers what "
             "it did. Sampled actions; bars are 95 % intervals over seeds."
         )
-        rest = [axis for axis in axes if axis not in ("demos", "demonstrations")]
         made.append({"name": "Own attempts", "note": note, "panels": [
-            _panel(SPLITS[split], figures.lines_figure(
-                _gather([r for r in own if r["split"] == split], "attempt", rest), "attempt"))
+            _panel(SPLITS[split], figures.lines_figure(attempts(pooled, axes, split), "attempt"))
             for split in splits
         ]})  # fmt: skip
     if results.get("probes"):
@@ -132,6 +129,17 @@ def groups(results: Mapping[str, Any]) -> list[dict[str, Any]]:
                    figures.published_figure(results["published"], named(axes[0])))
         ]})  # fmt: skip
     return made
+
+
+def attempts(rows: Sequence[Mapping[str, Any]], axes: Sequence[str], split: str) -> dict[str, Line]:
+    """Score over the attempts of an agent's own, counted from 1; none where there are none."""
+    own = [
+        dict(row) | {"attempt": row["demos"] + 1}
+        for row in rows
+        if row["demonstrations"] == OWN and row["split"] == split
+    ]
+    rest = [axis for axis in axes if axis not in ("demos", "demonstrations")]
+    return _gather(own, "attempt", rest) if own else {}
 
 
 def failure_group(results: Mapping[str, Any]) -> dict[str, Any]:

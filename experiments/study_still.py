@@ -11,7 +11,7 @@ from experiments import failure_map
 from experiments.figures import GREY, MARKERS, PALETTE, SPLITS
 from experiments.still import drawing
 from experiments.study_figures import Line, order
-from experiments.study_report import along, cells_of, curve, named
+from experiments.study_report import along, attempts, cells_of, curve, named
 from icl.statistics import Interval
 
 WANTED = ("unseen-level", "unseen-family")
@@ -38,10 +38,11 @@ def draw(results: Mapping[str, Any], target: Any) -> None:
             if axes == ["chunk", "p_b"]:
                 _map(axis, cells_of(rows, axes, split), axes)
                 continue
+            own = attempts(rows, axes, split)
             on_the_way = axes[0] == "update"
             lines = curve(results, split, 1) if on_the_way else along(rows, axes, split)
-            handles |= _lines(axis, lines)
-            axis.set_xlabel(named(axes[0]))
+            handles |= _lines(axis, own or lines)
+            axis.set_xlabel("attempt" if own else named(axes[0]))
         if handles:
             panels[0].set_ylabel("score")
         if len(handles) > 1:

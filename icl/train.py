@@ -59,12 +59,14 @@ class Numbers(struct.PyTreeNode):
         warmup: updates of the warm-up.
         updates: updates in all.
         weight_decay: decoupled, on matrices only.
+        head_start: share of the updates that ``reinforcement`` imitates in, before it plays.
     """
 
     learning_rate: float | jax.Array = 3e-3
     warmup: float | jax.Array = 50.0
     updates: float | jax.Array = 1000.0
     weight_decay: float | jax.Array = 0.01
+    head_start: float | jax.Array = 0.5
 
     def schedule(self, step: jax.Array) -> jax.Array:
         """float32[]: the learning rate at an update."""
@@ -277,13 +279,13 @@ class Program:
 
     def chunk(self, state: TrainState, run: Run, pools: int) -> tuple[TrainState, Metrics]:
         """``pools`` * ``config.pool`` updates in one scan; Metrics[updates]."""
-
-        def one_pool(state: TrainState, _):
-            context = self.contexts(jax.random.fold_in(state.key, state.step), run)
-            return jax.lax.scan(lambda s, c: self.update(s, run, c), state, context)
-
-        state, metrics = jax.lax.scan(one_pool, state, length=pools)
+        state, metrics = jax.lax.scan(lambda s, _: self.pool(s, run), state, length=pools)
         return state, jax.tree.map(lambda x: x.ravel(), metrics)
+
+    def pool(self, state: TrainState, run: Run) -> tuple[TrainState, Metrics]:
+        """The updates of one pool; Metrics[config.pool]."""
+        context = self.contexts(jax.random.fold_in(state.key, state.step), run)
+        return jax.lax.scan(lambda s, c: self.update(s, run, c), state, context)
 
 
 def initial(

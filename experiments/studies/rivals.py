@@ -80,7 +80,7 @@ AD, RL2 = "algorithm distillation (AD)", "PPO with memory (RL²)"
 ALONE: dict[str, dict[str, Any]] = {
     MODEL: {},
     AD: OTHERWISE | {"method": "distillation"},
-    RL2: OTHERWISE | {"method": "reinforcement", "learning_rate": 1e-3, "weight_decay": 0.0},
+    RL2: OTHERWISE | {"method": "reinforcement"},
 }  # name -> what differs from the main job
 
 
@@ -119,8 +119,8 @@ ATTEMPTS = Study(
     _alone,
     _alone_claims,
     "Algorithm distillation (arXiv 2210.14215) improves in context over tens of episodes; RL² "
-    "(arXiv 1611.02779) is trained for it. PPO plays four trials of its own for each context that "
-    "the others are shown.",
+    "(arXiv 1611.02779) is trained for it. After imitating for half of its updates, PPO plays four "
+    "trials of its own for each context that the others are shown.",
 )
 
 STUDIES = (RIVALS, ATTEMPTS)

@@ -1,11 +1,14 @@
 """Reinforcement over attempts: proximal policy optimisation with memory, RL² (Duan et al. 2016,
 arXiv 1611.02779; Wang et al. 2016, arXiv 1611.05763), with the transformer for its memory.
 
-Nobody demonstrates. In every update the model plays trials in fresh levels (icl/attempts.py): a
-context holds all that it did in this one, and what it earns in later attempts counts for what it
-found out in earlier ones. So it is paid for exploring, and knows at a test how to. Its transitions
-are its own, four times as many as imitation is shown, each of them passed over three times: it is
-an upper rival, not a matched one.
+The model plays trials of E attempts in fresh levels (icl/attempts.py): a context holds all that it
+did in this one, and what it earns in later attempts counts for what it found out in earlier ones.
+So it is paid for exploring, and knows at a test how to. Each update plays four times as many steps
+as imitation is shown and passes over them three times: it is an upper rival, not a matched one.
+
+Because the names of actions and symbols are drawn anew in every level, a model that has not learned
+to read its context earns little, and has little to reinforce. Hence the head start: for a share of
+the updates it imitates what the arm shows, as ``icl.train.Program`` does.
 """
 
 from __future__ import annotations
@@ -24,18 +27,21 @@ from agents.transformer import Parameters
 from envs.levels import LevelSet
 from icl.actor import Actor, ModelActor
 from icl.attempts import Trial, trial
+from icl.contexts import Context
 from icl.train import Metrics, Program, Run, TrainState
 
 TRIALS = 4  # of each level at the same time
 EPOCHS = 3  # passes over what was played
 PARTS = 4  # minibatches of a pass
-NUMBERS = PPOConfig(gamma=0.99, gae_lambda=0.95, entropy=0.01, critic=0.1)  # its sizes are not used
+PACE = 0.3  # of the learning rate: what was imitated is soon forgotten at larger steps
+NUMBERS = PPOConfig(gamma=0.99)  # its sizes are not used
 
 
 @dataclasses.dataclass(frozen=True)
 class Reinforcement(Program):
-    """Training on its own trials of E * T steps; the arm does not matter. The parameters are the
-    model's and a critic's: a weight for each of the features that the model's head reads."""
+    """Training on its own trials of E * T steps, after a head start on the arm's contexts. The
+    parameters are the model's and a critic's: a weight for each of the features that the model's
+    head reads."""
 
     def start(self, parameters: Parameters, key: jax.Array) -> TrainState:
         """A critic that says 0 everywhere, beside the model."""
@@ -52,16 +58,35 @@ class Reinforcement(Program):
         features = model.features(tokens)
         return model.head(features).astype(jnp.float32), features @ parameters["critic"]
 
-    def chunk(self, state: TrainState, run: Run, pools: int) -> tuple[TrainState, Metrics]:
-        """``pools`` * ``config.pool`` updates in one scan; Metrics[updates]."""
-        count = pools * self.config.pool
-        return jax.lax.scan(lambda s, _: self.improve(s, run), state, length=count)
+    def loss(
+        self, parameters: Parameters, context: Context, count: jax.Array | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        """Of the head start: the model's; the critic has no part in it."""
+        return super().loss(parameters["model"], context, count)
+
+    def pool(self, state: TrainState, run: Run) -> tuple[TrainState, Metrics]:
+        """Imitation in the pools of the head start, and reinforcement in the others."""
+        imitate = super().pool
+
+        def reinforce(state: TrainState, run: Run) -> tuple[TrainState, Metrics]:
+            return jax.lax.scan(lambda s, _: self.improve(s, run), state, length=self.config.pool)
+
+        # Runs side by side take turns: batched, each would compute both and throw one away.
+        @jax.custom_batching.sequential_vmap
+        def either(state: TrainState, run: Run) -> tuple[TrainState, Metrics]:
+            imitates = state.step < run.numbers.head_start * run.numbers.updates
+            return jax.lax.cond(imitates, imitate, reinforce, state, run)
+
+        return either(state, run)
 
     def improve(self, state: TrainState, run: Run) -> tuple[TrainState, Metrics]:
         """One pure update: play, then several passes over what was played."""
         key = jax.random.fold_in(state.key, state.step)
         play_key, learn_key = jax.random.split(key)
         done = self.explored(state.parameters, play_key, run.levels)
+        # A trial is E attempts, however short: otherwise those levels that take few steps pay most.
+        counts = done.attempt < self.config.slots
+        done = done.replace(reward=jnp.where(counts, done.reward, 0.0))
         # [L, C, N, …] -> [C * N, L, …]
         flat = jax.tree.map(lambda x: x.reshape(len(x), -1, *x.shape[3:]).swapaxes(0, 1), done)
         _, value = self.judge(state.parameters, flat.tokens)
@@ -69,7 +94,7 @@ class Reinforcement(Program):
         log = chosen(flat.logits, flat.action)
         # agents.ppo.Sample says ``seen`` of whatever the network reads.
         whole: Any = Sample(flat.tokens, flat.action, log, lead, lead + value)
-        rate = run.numbers.schedule(state.step)
+        rate = PACE * run.numbers.schedule(state.step)
 
         def descend(carry: Any, part: Any) -> tuple[Any, Any]:
             parameters, moments = carry

@@ -100,7 +100,11 @@ MISTAKES = {
     "query of none": ("compare --method pretraining --arms single", "single", "--arms bursty"),
     "no returns": ("compare --method return-conditioned --no-rewards", "leave out --no-rewards"),
     "asked again": ("compare --method pretraining --attempts 2", "attempts", "leave them out"),
-    "one rule": ("compare --method reinforcement", "arms bursty", "use --arms bursty"),
+    "one rule": (
+        "compare --method reinforcement --head-start 0", "arms bursty", "use --arms bursty"
+    ),
+    "head start": ("compare --head-start 2", "head_start 2", "share from 0 to 1"),
+    "all it does": ("compare --method reinforcement --query-loss", "leave out query_loss"),
     "short history": ("compare --method distillation --history 3", "history 3", "4 attempts"),
     "shared rival": ("compare --method distillation --data 2", "distillation", "leave out data"),
     "attempts": ("compare --attempts 5", "attempts 5", "4 slots", "raise slots"),

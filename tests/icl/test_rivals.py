@@ -1,6 +1,7 @@
 """Rivals: what each is told and asked, against plain Python; and that it acts on what it read."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,7 @@ from icl.arms import Arm, named
 from icl.conditions import METHODS
 from icl.contexts import arrange
 from icl.demonstrations import show
+from icl.episodes import record
 from icl.evaluate import EvaluateConfig, evaluate
 from icl.rivals import PROGRAMS
 from icl.rivals.conditioning import Conditioned, Promised, to_go
@@ -45,7 +47,7 @@ def test_every_method_has_a_program():
 def test_every_method_trains_and_acts(made, world, name):
     """Two updates move every parameter that acts, and what comes of them plays a test."""
     program, state = made(PROGRAMS[name], history=9)
-    numbers = Numbers(learning_rate=1e-2, warmup=0.0, updates=10.0, weight_decay=0.0)
+    numbers = Numbers(1e-2, warmup=0.0, updates=10.0, weight_decay=0.0, head_start=0.0)
     run = Run(Arm(), numbers, world.sticky[:1])
     after, metrics = jax.jit(lambda s, r: program.chunk(s, r, 1))(state, run)
     assert metrics.loss.shape == (2,) and np.isfinite(metrics.loss).all() and after.step == 2
@@ -125,6 +127,38 @@ def test_a_conditioned_model_acts_as_it_reads(made, world):
     assert max(jax.tree.leaves(jax.tree.map(lambda x, y: np.abs(x - y).max(), found, other))) > 0.01
     assert (np.asarray(promised) == 1).all()
     assert (np.asarray(program.tokens(context).reward) != context.tokens.reward).any()
+
+
+def test_a_promised_episode_is_read_as_one_context_would_be(made, world):
+    """Contract 5: what the cache says is what a full pass says of the context, told its returns,
+    and of the episode, told the promise less what it earned."""
+    program, state = made(Conditioned)
+    shown = jax.jit(lambda f: show(jax.random.key(0), Arm(), f, count=4, demos=2))(world.calm)
+    context = jax.tree.map(lambda x: x[0, 0], shown.contexts)
+    lengths = shown.lengths[0, 0][:, -1:]  # all that is there
+    levels = world.calm[0][0].levels(jnp.arange(4))
+    env = world.calm[0][0].env
+    play = jax.jit(
+        lambda p: record(program.actor(p), jax.random.key(5), [env], [levels], context, lengths,
+                         jnp.zeros(1, bool))
+    )  # fmt: skip
+    told = jax.device_get(play(state.parameters)[1])
+    promised = np.ones(told.reward.shape, np.float32)
+    promised[1:] -= np.cumsum(told.reward, axis=0)[:-1]
+    own = jax.tree.map(lambda x: x[:, :, 0], told.tokens).replace(reward=promised[..., 0])
+    model = jax.jit(lambda p, t: nnx.merge(program.graph, p)(t))
+    for row in range(4):
+        count, steps = int(lengths[row, 0]), int(told.running[:, row].sum())
+        before = jax.tree.map(lambda x, i=row: x[i : i + 1], program.tokens(context))
+        whole = jax.tree.map(
+            lambda x, y, i=row, n=count: jnp.concatenate([x[0, :n], y[:, i], x[0, n:]])[None],
+            before, own,
+        )  # fmt: skip
+        logits = np.asarray(model(state.parameters, whole))[0, count : count + steps]
+        np.testing.assert_allclose(told.logits[:steps, row, 0], logits, atol=1e-4)
+        plain = whole.replace(reward=whole.reward.at[0, count].set(0.0))
+        other = np.asarray(model(state.parameters, plain))[0, count : count + steps]
+        assert np.abs(other - logits).max() > 1e-3
 
 
 # Decision pretraining. -----------------------------------------------------------------------
@@ -257,3 +291,42 @@ def test_what_it_judges_is_what_it_acted_by(made, world):
     _, value = program.judge(state.parameters | {"critic": told}, flat.tokens)
     np.testing.assert_allclose(value, model.features(flat.tokens) @ told, rtol=1e-4, atol=1e-4)
     assert isinstance(program.actor(state.parameters), ModelActor)
+
+
+def test_its_head_start_is_imitation(made, start, world):
+    """All updates of one, and the first half of another: the same bits as the method it is named
+    after gives, and a critic that waits."""
+    program, state = made(Reinforcement)
+    plain, alone = start(layers=1)
+    numbers = Numbers(warmup=0.0, updates=4.0, head_start=0.5)
+    run = Run(Arm(), numbers, world.sticky[:1])
+    found, told = jax.jit(lambda s, r: program.chunk(s, r, 1))(state, run)
+    wanted, metrics = jax.jit(lambda s, r: plain.chunk(s, r, 1))(alone, run)
+    near = functools.partial(np.testing.assert_allclose, atol=1e-6)
+    jax.tree.map(near, found.parameters["model"], wanted.parameters)
+    jax.tree.map(near, told, metrics)
+    assert found.step == 2 and not found.parameters["critic"].any()
+    after, told = jax.jit(lambda s, r: program.chunk(s, r, 1))(found, run)
+    assert after.step == 4 and after.parameters["critic"].any()
+    assert (told.rows == 32).all() and (metrics.rows == 8).all()
+
+
+def test_it_comes_to_earn_more(made, world):
+    """In sixteen levels, from nothing: an advantage of the wrong sign, of
+    other steps or without the reward would earn what chance earns, or less."""
+    program, state = made(Reinforcement)
+    whole = world.sticky[0]
+    few = {
+        name: getattr(whole, name)[:16] for name in ("ids", "fingerprints", "references", "solved")
+    }
+    pool = whole.replace(**few)
+    run = Run(Arm(), Numbers(1e-2, warmup=0.0, head_start=0.0), (pool,))
+    earned = jax.jit(
+        lambda s, key: program.explored(s.parameters, key, (pool,)).reward.sum(0).mean()
+    )
+    keys = jax.random.split(jax.random.key(9), 4)
+    before = np.mean([earned(state, key) for key in keys])
+    after, _ = jax.jit(lambda s, r: program.chunk(s, r, 10))(state, run)
+    now = np.mean([earned(after, key) for key in keys])
+    print(before, now)
+    assert now > 1.5 * before
