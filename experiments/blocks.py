@@ -14,7 +14,7 @@ from experiments.figures import SPLITS
 from experiments.presets import PRESETS
 from experiments.studies import STUDIES
 
-BLOCK = re.compile(r"<!-- (study|run|bench): ([a-z-]+) -->\n(.*?)<!-- end -->", re.DOTALL)
+BLOCK = re.compile(r"<!-- (study|run|bench|signals): ([a-z-]+) -->\n(.*?)<!-- end -->", re.DOTALL)
 MARKS = {True: "holds", False: "**does not hold**", None: "undecided"}
 ARMS = {
     "bursty": "bursty full trajectories",
@@ -44,7 +44,7 @@ def refresh(text: str, folder: Path, near: str) -> str:
 
     def again(match: re.Match[str]) -> str:
         kind, name, said = match.groups()
-        file = "bench" if kind == "bench" else name
+        file = {"bench": "bench", "signals": f"signals-{name}"}.get(kind, name)
         found = stored.read(file, folder)
         if found is None:
             note = PENDING.format(file)
@@ -65,6 +65,19 @@ def study(name: str, found: Mapping[str, Any], near: str) -> list[str]:
         f"`{found['command']}`",
         "",
         *_table(("", "claim", "estimate", "95 % interval", "", "in the paper"), rows),
+    ]
+
+
+def signals(name: str, found: Mapping[str, Any], near: str) -> list[str]:
+    """A question about step signals: its picture, its command and machine, its verdicts."""
+    rows = [(*_verdict(v), v["paper"]) for v in found["verdicts"]]
+    return [
+        f"![{found['text']}]({near}/signals-{name}.svg)",
+        "",
+        f"`{found['command']}` on {_machine(found['environment'])}: "
+        f"{found['environment']['seconds'] / 60:.0f} minutes.",
+        "",
+        *_table(("claim", "estimate", "95 % interval", "", "in the paper"), rows),
     ]
 
 
@@ -156,6 +169,7 @@ def train(found: Mapping[str, Any]) -> list[str]:
 BENCHES = {"speed": speed, "train": train}
 KINDS: dict[str, Callable[[str, Mapping[str, Any], str], list[str]]] = {
     "study": study,
+    "signals": signals,
     "run": run,
     "bench": lambda name, found, near: BENCHES[name](found),
 }

@@ -1,7 +1,8 @@
 """The documents' numbers and pictures come from stored results, and from nowhere else.
 
 python -m experiments.findings FOLDER...    takes results over into docs/results/: of studies
-                                            (runs/study-quick), of a preset's run (runs/ladder), of
+                                            (runs/study-quick), of questions about step signals
+                                            (runs/signals-quick), of a preset's run (runs/ladder), of
                                             a benchmark (runs/bench); then writes the blocks again
 python -m experiments.findings              writes the blocks of the documents again
 """
@@ -18,6 +19,8 @@ from experiments import stored
 from experiments.blocks import refresh
 from experiments.presets import PRESETS
 from experiments.report import Cell, read_metrics
+from experiments.signals.question_still import draw as draw_question
+from experiments.signals.questions import QUESTIONS
 from experiments.still import still
 from experiments.studies import STUDIES
 from experiments.study_still import draw
@@ -28,6 +31,7 @@ PAGES = {  # document -> what it calls docs/results
     "README.md": "docs/results",
     "docs/findings.md": "results",
     "docs/scaling.md": "results",
+    "docs/signals.md": "results",
 }
 
 
@@ -52,6 +56,12 @@ def take(source: Path, folder: Path) -> list[str]:
             stored.write(name, stored.study(results), folder)
             draw(results, folder / f"{name}.svg")
             taken.append(name)
+    for name in QUESTIONS:
+        if (source / name / "results.json").is_file():
+            results = _read(source / name / "results.json")
+            stored.write(f"signals-{name}", stored.question(results), folder)
+            draw_question(results, folder / f"signals-{name}.svg")
+            taken.append(f"signals-{name}")
     if not taken:
         raise ValueError("neither bench.json nor results.json, nor folders of studies")
     return taken

@@ -11,6 +11,7 @@ from typing import Any
 from experiments.config import CompareConfig
 from experiments.presets import PRESETS
 from experiments.runs import MANNER
+from experiments.signals.question_page import TOLD, differing, flat
 from experiments.study_report import table
 from icl.statistics import Interval, interval
 
@@ -39,6 +40,28 @@ def study(results: Mapping[str, Any]) -> dict[str, Any]:
             for line in part["lines"]
             if line["place"][family] == "all"
         ],
+    }
+
+
+def question(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a question's results.json: verdicts, and every value with its interval over seeds."""
+    names = [*results["axes"], *differing(results)]
+    cells: dict[tuple[Any, ...], list[float]] = {}
+    for row in map(flat, results["rows"]):
+        place = tuple(row[name] for name in names)
+        for measure in TOLD:
+            if row.get(measure) is not None:
+                cells.setdefault((*place, measure), []).append(row[measure])
+    return {
+        "command": results["command_line"],
+        "text": results["text"],
+        "environment": {
+            name: results["environment"][name] for name in ("processor", "cores", "jax", "commit")
+        }
+        | {"seconds": results["seconds"]},
+        "verdicts": results["verdicts"],
+        "fields": [*names, "measure"],
+        "cells": [_cell(place, interval(found)) for place, found in cells.items()],
     }
 
 

@@ -41,7 +41,7 @@ def draw(results: Mapping[str, Any], target: Any) -> None:
             own = attempts(rows, axes, split)
             on_the_way = axes[0] == "update"
             lines = curve(results, split, 1) if on_the_way else along(rows, axes, split)
-            handles |= _lines(axis, own or lines)
+            handles |= draw_lines(axis, own or lines)
             axis.set_xlabel("attempt" if own else named(axes[0]))
         if handles:
             panels[0].set_ylabel("score")
@@ -108,7 +108,7 @@ def _reach(found: Sequence[Interval]) -> list[list[float]]:
     return [[x.estimate - x.low for x in found], [x.high - x.estimate for x in found]]
 
 
-def _lines(axis: Axes, lines: Mapping[str, Line]) -> dict[str, Any]:
+def draw_lines(axis: Axes, lines: Mapping[str, Line]) -> dict[str, Any]:
     """Draws lines with their intervals; returns name -> what its legend shows."""
     for height in (0, 1):
         axis.axhline(height, color=GREY, linewidth=0.8, zorder=1)

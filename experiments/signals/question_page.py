@@ -22,7 +22,6 @@ TOLD: Mapping[str, str] = {
     "right": "share of the levels that are answered right",
     "saved": "share of the actions that is saved",
 }  # values that are drawn, where rows have them
-
 PARTS = ("regularity", "part", "noise", "budget")  # fields that panels differ in
 
 
@@ -35,19 +34,18 @@ def write_question(folder: Path) -> Path:
 def render(results: Mapping[str, Any]) -> str:
     """The page as text."""
     axes, rows = results["axes"], [flat(row) for row in results["rows"]]
-    parts = [name for name in PARTS if name in rows[0] and name not in axes]
-    places = list(dict.fromkeys(tuple(row[name] for name in parts) for row in rows))
-    measures = [name for name in TOLD if name in rows[0]]
-    groups = []
-    for measure in measures:
-        panels = []
-        for place in places:
-            own = [row for row in rows if tuple(row[name] for name in parts) == place]
-            words = ", ".join(f"{name} {value}" for name, value in zip(parts, place, strict=True))
-            figure = lines_figure(_lines(own, axes, measure), axes[0], y=measure)
-            panels.append(panel(words or measure, figure))
-        note = "Bars are 95 % intervals over seeds."
-        groups.append({"name": TOLD[measure].capitalize(), "note": note, "panels": panels})
+    parts, measures = differing(results), measured(results)
+    groups = [
+        {
+            "name": TOLD[measure].capitalize(),
+            "note": "Bars are 95 % intervals over seeds.",
+            "panels": [
+                panel(words or measure, lines_figure(lines, axes[0], y=measure))
+                for words, lines in panels(results, measure)
+            ],
+        }
+        for measure in measures
+    ]
     return page(
         "question.html.j2",
         FILTERS,
@@ -62,6 +60,28 @@ def render(results: Mapping[str, Any]) -> str:
         table=_table(rows, [*axes, *parts], measures),
         groups=groups,
     )
+
+
+def differing(results: Mapping[str, Any]) -> list[str]:
+    """The fields that panels differ in."""
+    return [name for name in PARTS if name in results["rows"][0] and name not in results["axes"]]
+
+
+def measured(results: Mapping[str, Any]) -> list[str]:
+    """The values that are drawn."""
+    row = flat(results["rows"][0])
+    return [name for name in TOLD if name in row]
+
+
+def panels(results: Mapping[str, Any], measure: str) -> list[tuple[str, dict[str, Line]]]:
+    """Title -> lines of every panel of a measure."""
+    rows, parts = [flat(row) for row in results["rows"]], differing(results)
+    made = []
+    for place in dict.fromkeys(tuple(row[name] for name in parts) for row in rows):
+        own = [row for row in rows if tuple(row[name] for name in parts) == place]
+        words = ", ".join(f"{name} {value}" for name, value in zip(parts, place, strict=True))
+        made.append((words, _lines(own, results["axes"], measure)))
+    return made
 
 
 def flat(row: Mapping[str, Any]) -> dict[str, Any]:

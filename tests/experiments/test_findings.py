@@ -36,11 +36,12 @@ def test_a_document_shows_what_is_stored(page):
 def test_what_is_stored_is_shown_once_and_has_its_picture():
     blocks = [match[:2] for text in TEXTS.values() for match in BLOCK.findall(text)]
     assert len(set(blocks)) == len(blocks)
-    shown = {"bench" if kind == "bench" else name for kind, name in blocks}
+    shown = {
+        {"bench": "bench", "signals": f"signals-{name}"}.get(kind, name) for kind, name in blocks
+    }
     assert {path.stem for path in STORED.glob("*.json")} <= shown
     assert {("run", "quick"), ("run", "ladder"), ("bench", "speed")} < set(blocks)
-    for kind, name in blocks:
-        assert kind == "bench" or (STORED / f"{name}.svg").is_file()
+    assert all((STORED / f"{name}.svg").is_file() for name in shown - {"bench"})
     # Only what takes long on a quiet machine may wait to be stored, and then its block says so.
     waiting = {name for name in shown if not (STORED / f"{name}.json").is_file()}
     assert waiting <= {"ladder", "bench"}
@@ -67,6 +68,7 @@ def prose(text: str) -> str:
 
 @pytest.mark.parametrize(("page", "known"), [
     ("docs/findings.md", {"95 %"}),
+    ("docs/signals.md", {"95 %"}),
     # Python's version, an address, the stickiness that is the default, a licence's version.
     ("README.md", {"3.11", "127.0", f"{PRESETS['quick'].stickiness}", "2.0"}),
 ])  # fmt: skip
