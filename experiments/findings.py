@@ -2,8 +2,8 @@
 
 python -m experiments.findings FOLDER...    takes results over into docs/results/: of studies
                                             (runs/study-quick), of questions about step signals
-                                            (runs/signals-quick), of a preset's run (runs/ladder), of
-                                            a benchmark (runs/bench); then writes the blocks again
+                                            (runs/signals-quick), of presets' runs (runs/ladder),
+                                            of a benchmark (runs/bench); then writes blocks again
 python -m experiments.findings              writes the blocks of the documents again
 """
 
