@@ -79,7 +79,7 @@ DENSITY = Question(
 UNITS = ("move", "sub-goal", "chunk", "unsure", "step", "inside")
 SPARSE = ("moments=6", "spelling=2", "density=0.34", "regularity=0")
 SHALLOW = ("moments=2", "spelling=2", "density=1", "regularity=1")
-BUDGETS = (48, 96, 192)  # 4, 8 and 16 runs of 12 actions
+BUDGETS = (56, 112, 224)  # about 4, 8 and 16 runs
 UPDATES = 60
 LESS, MORE = 2, 6  # nodes of a tree
 
@@ -99,7 +99,7 @@ def _forks_spots(base: SignalsConfig) -> list[Spot]:
     made += [
         spot("sparse", f"tree-grpo-{unit}", BUDGETS[0], SPARSE) for unit in UNITS if unit != "move"
     ]
-    made += [spot("shallow", method, 16, SHALLOW) for method in ("grpo", "tree-grpo-move")]
+    made += [spot("shallow", method, 24, SHALLOW) for method in ("grpo", "tree-grpo-move")]
     made += [
         spot("comparison", f"tree-grpo-{kind}@trees=2,nodes={nodes}", BUDGETS[-1], SPARSE)
         for kind in ("intra", "inter", "move")
