@@ -16,6 +16,7 @@ TOLD: Mapping[str, str] = {
     "correlation": "correlation of credit and exact advantage",
     "sign": "share of right signs where it matters",
     "located": "fatal steps that are located",
+    "cosine": "cosine of the estimated and the exact policy gradient",
     "success": "success, mean over the training",
     "final": "success at its end",
     "auroc": "AUROC of success",
