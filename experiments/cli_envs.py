@@ -90,16 +90,16 @@ def _list(given: EnvsConfig, prepare: Callable[[], None]) -> int:
     prepare()
     from experiments.catalogue import block, entry
 
-    made = [(name, made(name, {})) for name in names]
+    found = [(name, made(name, {})) for name in names]
     if target is None:
-        print("\n\n".join(_attempt(n, lambda n, e: block(entry(n, e)), n, env) for n, env in made))
+        print("\n\n".join(_attempt(n, lambda n, e: block(entry(n, e)), n, env) for n, env in found))
         return 0
     from experiments.gallery import card, write_gallery
     from experiments.sheet import write_sheet
 
     cards = []
-    for number, (name, env) in enumerate(made, 1):
-        print(f"[{number}/{len(made)}] {name}", flush=True)
+    for number, (name, env) in enumerate(found, 1):
+        print(f"[{number}/{len(found)}] {name}", flush=True)
         cards.append(_attempt(name, lambda n, e: card(entry(n, e)), name, env))
     print(f"gallery {write_gallery(cards, target)}")
     print(f"sheet   {write_sheet(cards, target.with_suffix('.png'))}")
