@@ -8,7 +8,17 @@ import math
 from experiments.errors import ConfigError
 from experiments.families import check_families
 
-MAIN = ("grpo", "gigpo", "tree-grpo-move", "tree-rl", "vine-ppo", "spo-chunk", "spo-oracle", "pure")
+MAIN = (
+    "grpo",
+    "gigpo",
+    "tree-grpo-move",
+    "tree-rl",
+    "vine-ppo",
+    "spo-chunk",
+    "spo-oracle",
+    "pure",
+    "exact",
+)
 
 
 @dataclasses.dataclass(frozen=True)

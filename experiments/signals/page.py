@@ -12,10 +12,11 @@ from experiments.signals.table import GRADES, at, over_seeds, short
 from experiments.study_figures import lines_figure, panel
 
 NOTES: Mapping[str, str] = {
-    "correlation": "Pearson's, of credit and exact advantage, over all generated steps",
+    "correlation": "Pearson's correlation of credit and exact advantage, over all generated steps",
     "sign": "share of the steps that matter whose credit has the advantage's sign",
     "located": "share of the lost runs whose least credit is the fatal step's",
-    "cosine": "of the estimated policy gradient and the exact one",
+    "idle": "part of what won runs are paid that goes to steps that changed nothing",
+    "cosine": "cosine of the estimated policy gradient and the exact one",
 }
 
 

@@ -12,6 +12,7 @@ GRADES: Mapping[str, str] = {
     "correlation": "correlation",
     "sign": "sign",
     "located": "located",
+    "idle": "idle",
     "cosine": "cosine",
     "variance": "variance",
     "actions": "actions",
@@ -21,7 +22,7 @@ WIDTH = 24
 
 def over_seeds(rows: Sequence[Mapping[str, Any]], method: str, field: str) -> Interval | None:
     """One method's value with its interval over seeds; None where it is not defined."""
-    values = [row[field] for row in rows if row["method"] == method]
+    values = [row.get(field) for row in rows if row["method"] == method]
     finite = [value for value in values if value is not None and math.isfinite(value)]
     return interval(finite) if finite else None
 

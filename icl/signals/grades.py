@@ -26,6 +26,8 @@ class Grades(struct.PyTreeNode):
         even the exact advantage locates all where a run can also lose by waiting: more may be lost
         by the waits before than by the fatal step.
     chance: float32[], what uniform guesses would locate.
+    idle: float32[], of all that runs that won are paid, in size, the part that they are paid for
+        steps that changed nothing: above 0, idling pays.
     cosine: float32[], of the estimated and the exact policy gradient, mean over levels.
     variance: float32[], of the estimated gradients about their mean over repetitions, summed over
         the parameters and divided by the square of the exact gradient's norm.
@@ -36,6 +38,7 @@ class Grades(struct.PyTreeNode):
     sign: jax.Array
     located: jax.Array
     chance: jax.Array
+    idle: jax.Array
     cosine: jax.Array
     variance: jax.Array
     actions: jax.Array
@@ -86,6 +89,14 @@ def located(lanes: Lanes, credit: jax.Array, fatal: jax.Array) -> tuple[jax.Arra
     guess = 1 / jnp.maximum(lanes.live.sum(-1), 1)
     many = lost.sum()
     return (hit * lost).sum() / many, (guess * lost).sum() / many
+
+
+def idle(lanes: Lanes, credit: jax.Array) -> jax.Array:
+    """float32[]: see ``Grades.idle``, over all lanes [..., T]; 0 where no lane won."""
+    won = lanes.live & (lanes.returns > 0)[..., None]
+    still = won & (lanes.state[..., 1:] == lanes.state[..., :-1]) & (lanes.reward == 0)
+    total = (jnp.abs(credit) * won).sum()
+    return jnp.where(total > 0, (credit * still).sum() / jnp.maximum(total, 1e-12), 0.0)
 
 
 def estimated(lanes: Lanes, credit: jax.Array, states: int) -> jax.Array:
@@ -139,6 +150,7 @@ def grade(
         sign=sign(node, truth.advantage, lanes.own),
         located=found,
         chance=chance,
+        idle=idle(lanes, credit),
         cosine=jax.vmap(cosine, in_axes=(0, None))(gradients, exact).mean(),
         variance=(spread / jnp.maximum(norm, 1e-12)).mean(),
         actions=actions.mean(),

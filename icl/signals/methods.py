@@ -14,8 +14,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from icl.signals import credit, segments, trees
-from icl.signals.lanes import Agent, Lanes, Snapshot, at_step, go, start
-from icl.signals.truth import decisive
+from icl.signals.lanes import Agent, Lanes, Snapshot, Table, at_step, go, start
+from icl.signals.truth import decisive, exact
 from icl.signals.world import World
 
 Segmenter = Callable[[World, Lanes], jax.Array]
@@ -121,7 +121,25 @@ class Valued:
         return Signal(lanes, paid, lanes.generated + actions)
 
 
-Method = Chains | Forest | Valued
+@dataclasses.dataclass(frozen=True)
+class Exact:
+    """Runs of a Markov policy, paid by the exact advantage of every step: what a signal could tell
+    at most.
+
+    Attributes:
+        runs: G.
+    """
+
+    runs: int = 4
+
+    def __call__(self, world: World, agent: Table, key: jax.Array) -> Signal:
+        """Draws and pays; the key is consumed."""
+        lanes, _ = _runs(world, agent, key, self.runs)
+        found = exact(world.env, world.dynamics, agent.scores, lanes)
+        return Signal(lanes, found.advantage, lanes.generated)
+
+
+Method = Chains | Forest | Valued | Exact
 
 
 def valued(

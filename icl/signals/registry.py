@@ -12,7 +12,7 @@ import jax
 from envs.core import Env
 from icl.signals import credit
 from icl.signals.lanes import Agent
-from icl.signals.methods import SEGMENTERS, Chains, Forest, Method, Segmenter, Valued
+from icl.signals.methods import SEGMENTERS, Chains, Exact, Forest, Method, Segmenter, Valued
 from icl.signals.world import World
 
 
@@ -269,5 +269,11 @@ register(
     "pure",
     _valued("step", worst=True),
     "the worst gain still to come (PURE), gains by forks",
+    structure=False,
+)
+register(
+    "exact",
+    lambda budget, costs: Exact(chains(budget, costs.steps)),
+    "chains paid by the exact advantage: the ceiling of every grade",
     structure=False,
 )

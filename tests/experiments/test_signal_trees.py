@@ -17,7 +17,7 @@ from tests.experiments.test_viewer import ATLAS, until
 
 METHODS = ("grpo", "tree-grpo-move")
 CONFIG = SignalsConfig(
-    method=METHODS, set=("moments=5", "horizon=8"), skill=4.0, budget=50, levels=2, repetitions=1,
+    method=METHODS, set=("moments=5", "horizon=8"), skill=1.5, budget=50, levels=2, repetitions=1,
     seeds=1, seed=3,
 )  # fmt: skip
 COLUMNS = ("actions", "probabilities", "credit", "advantage", "value", "reward", "leaves")
@@ -29,7 +29,9 @@ def numbers(text: str) -> list[float]:
 
 
 def results(folder: Path, methods=METHODS, **fields: object) -> None:
-    grades = dict.fromkeys(("correlation", "sign", "located", "cosine", "variance", "actions"), 0.5)
+    grades = dict.fromkeys(
+        ("correlation", "sign", "located", "idle", "cosine", "variance", "actions"), 0.5
+    )
     config = {"family": "gauntlet", "seeds": 1, "levels": 2, "budget": 50}
     found = {
         "schema": 1, "command": "signals grade", "command_line": "levelburst signals grade",

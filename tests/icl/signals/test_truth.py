@@ -25,6 +25,7 @@ def known(request):
     rng = np.random.default_rng(0)
     agent = world.leaning(2.5)
     noise = rng.normal(size=agent.scores.shape) * 0.7
+    noise[..., -1] += 2.5  # waits so often that time runs out, too
     agent = Table(agent.scores + jnp.asarray(noise, jnp.float32))
     lanes, snapshots = play(world, agent, jax.random.key(1), RUNS)
     found = EXACT(world.env, world.dynamics, agent.scores, lanes)
