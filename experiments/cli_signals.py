@@ -11,6 +11,7 @@ import tyro
 
 from experiments.errors import ConfigError
 from experiments.families import known
+from experiments.presets import named_in
 from experiments.signals.config import PRESETS, SignalsConfig, check
 
 USAGE = """usage: levelburst signals grade | train [--method NAME …] [--family NAME] [OPTIONS]
@@ -56,7 +57,9 @@ def run(arguments: list[str], parse: Callable[..., Any], prepare: Callable[[], N
         return _plot(parse(PlotConfig, "signals plot", rest), prepare)
     if word not in ("grade", "train"):
         raise ConfigError(f"signals: unknown word {word!r}; use grade, train or plot")
-    given: SignalsConfig = parse(SignalsConfig, f"signals {word}", rest, _preset(rest))
+    given: SignalsConfig = parse(
+        SignalsConfig, f"signals {word}", rest, _base(named_in(rest, "quick"))
+    )
     check(given)
     root = _root(given.out, given.preset)
     prepare()
@@ -68,17 +71,6 @@ def _root(out: str, preset: str) -> Path:
     if root.exists() and not root.is_dir():
         raise ConfigError(f"--out {root} is a file; name a folder")
     return root
-
-
-def _preset(arguments: Sequence[str]) -> SignalsConfig:
-    """What the other flags build on."""
-    name = "quick"
-    for index, argument in enumerate(arguments):
-        if argument == "--preset" and index + 1 < len(arguments):
-            name = arguments[index + 1]
-        elif argument.startswith("--preset="):
-            name = argument.partition("=")[2]
-    return _base(name)
 
 
 def _base(preset: str) -> SignalsConfig:

@@ -6,6 +6,7 @@ No JAX here: arguments are checked before it is imported.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from experiments.config import CompareConfig
 from experiments.errors import ConfigError
@@ -117,10 +118,15 @@ def preset_in(arguments: list[str], default: str) -> CompareConfig:
     Raises:
         ConfigError: there is none of that name.
     """
+    return preset(named_in(arguments, default))
+
+
+def named_in(arguments: Sequence[str], default: str) -> str:
+    """The name of the preset that a command line gives."""
     name = default
     for index, word in enumerate(arguments):
         if word == "--preset" and index + 1 < len(arguments):
             name = arguments[index + 1]
         elif word.startswith("--preset="):
             name = word.partition("=")[2]
-    return preset(name)
+    return name

@@ -67,7 +67,7 @@ PRESETS: dict[str, SignalsConfig] = {
     "quick": SignalsConfig(),
     "full": SignalsConfig(levels=256, repetitions=64, seeds=10, preset="full"),
 }  # fmt: skip
-"""smoke: half a minute; quick: a minute or two; full: half an hour, on two CPU cores."""
+"""Sizes by name; full is quick with twice the seeds, and four times the levels and groups."""
 
 
 def check(config: SignalsConfig) -> None:

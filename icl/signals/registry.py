@@ -37,21 +37,19 @@ Maker = Callable[[float, Costs], Method]
 class Entry:
     """Attributes:
     make: sizes the method.
-    structure: it reads branches, states met again or moves; False: chunks, or whole runs.
     about: what it does and whose it is, in one line.
     """
 
     make: Maker
-    structure: bool
     about: str
 
 
 _ENTRIES: dict[str, Entry] = {}
 
 
-def register(name: str, make: Maker, about: str, *, structure: bool) -> None:
+def register(name: str, make: Maker, about: str) -> None:
     """Adds a method; ``make(budget, costs)`` raises ValueError where the budget is too small."""
-    _ENTRIES[name] = Entry(make, structure, about)
+    _ENTRIES[name] = Entry(make, about)
 
 
 def entries() -> Mapping[str, Entry]:
@@ -200,80 +198,68 @@ register(
     "grpo",
     _chains(credit.group),
     "chains paid by their lead over the group (GRPO)",
-    structure=False,
 )
-register("dr-grpo", _chains(_unscaled), "the same, not divided by the spread", structure=False)
+register("dr-grpo", _chains(_unscaled), "the same, not divided by the spread")
 register(
     "gigpo",
     _chains(credit.same_state),
     "chains, and steps compared where they were in the same state (GiGPO)",
-    structure=True,
 )
-for _unit, _structure, _about in (
-    ("move", True, "before moves"),
-    ("step", True, "before any action"),
-    ("sub-goal", True, "where a sub-goal was reached"),
-    ("chunk", False, "every third action"),
-    ("inside", False, "in the middle of moves"),
-    ("unsure", True, "where an action was unlikely"),
+for _unit, _about in (
+    ("move", "before moves"),
+    ("step", "before any action"),
+    ("sub-goal", "where a sub-goal was reached"),
+    ("chunk", "every third action"),
+    ("inside", "in the middle of moves"),
+    ("unsure", "where an action was unlikely"),
 ):
     register(
         f"tree-grpo-{_unit}",
         _forest(unit=_unit),
         f"trees that fork {_about} (Tree-GRPO)",
-        structure=_structure,
     )
 register(
     "tree-grpo-intra",
     _forest(operator=credit.INTRA),
     "Tree-GRPO that compares within trees only",
-    structure=True,
 )
 register(
     "tree-grpo-inter",
     _forest(operator=credit.INTER),
     "Tree-GRPO that compares all leaves only",
-    structure=True,
 )
 register(
     "tree-rl",
     _forest(operator=credit.TREE_RL),
     "trees paid by the lead over all and over the parent (TreeRL)",
-    structure=True,
 )
 register(
     "vine-ppo",
     _valued("step"),
     "every state valued by forks (VinePPO)",
-    structure=True,
 )
 register(
     "spo-chunk",
     _valued("chunk"),
     "chunks of three actions valued by forks (SPO)",
-    structure=False,
 )
 register(
     "spo-unsure",
     _valued("unsure"),
     "cut at unlikely actions, valued by forks (SPO)",
-    structure=False,
 )
 register(
     "spo-oracle",
     _valued("oracle"),
     "cut around the steps that matter, which only the oracle knows: a ceiling",
-    structure=True,
 )
 register(
     "pure",
     _valued("step", worst=True),
     "the worst gain still to come (PURE), gains by forks",
-    structure=False,
 )
 register(
     "exact",
     lambda budget, costs: Exact(chains(budget, costs.steps)),
     "chains paid by the exact advantage: the ceiling of every grade",
-    structure=False,
 )
