@@ -86,8 +86,14 @@ def _measure(word: str, given: SignalsConfig, root: Path, arguments: Sequence[st
     from experiments.signals.cells import kept
     from experiments.signals.page import write_signals
     from experiments.signals.table import lines
+    from icl.signals.registry import find
 
     folder, rows = RunFolder(root), []
+    try:
+        for method in given.method:
+            find(method)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     for method in given.method:
         for seed in range(given.seed, given.seed + given.seeds):
             values, _ = kept(folder, word, given, method, seed)

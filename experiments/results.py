@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from icl.conditions import ACTINGS
-from icl.statistics import Interval, interval, paired
+from icl.statistics import Interval, interval, lies, paired
 
 Row = dict[str, Any]
 
@@ -102,7 +103,8 @@ def scores(
 def verdicts_of(rows: Sequence[Row], curves: Sequence[Row] = ()) -> list[dict[str, Any]]:
     """The claims that these rows can decide, whole demonstrations and sampled actions.
 
-    ``holds`` is None where fewer than two seeds leave it open.
+    ``holds`` is None where fewer than two seeds leave it open, or where the interval reaches over
+    what is claimed of all of it.
 
     Args:
         rows: of all arms and seeds.
@@ -151,11 +153,15 @@ def _main(rows: Sequence[Row], arms: list[str]) -> list[dict[str, Any]]:
         one = _over_seeds(new["bursty"])
         gain = _difference(new["bursty"], new_zero["bursty"])
         made += [
-            _verdict("bursty one-shot score on the unseen family is above 0", one, one.low > 0),
+            _verdict(
+                "bursty one-shot score on the unseen family is above 0",
+                one,
+                lies(one, 0.0, math.inf),
+            ),
             _verdict(
                 "bursty one-shot is above its own zero-shot on the unseen family",
                 gain,
-                gain.low > 0,
+                lies(gain, 0.0, math.inf),
             ),
         ]
     made += [
@@ -176,7 +182,7 @@ def _ladder(rows: Sequence[Row], arms: list[str]) -> list[dict[str, Any]]:
         if "shuffled" in arms and unseen.get(arm):
             gain = _difference(unseen[arm], zero[arm])
             claim = f"{arm} gains nothing from one demonstration on unseen levels (within 0.05)"
-            made.append(_verdict(claim, gain, gain.low > -0.05 and gain.high < 0.05))
+            made.append(_verdict(claim, gain, lies(gain, -0.05, 0.05)))
     return made
 
 
@@ -205,7 +211,7 @@ def _speed(curves: Sequence[Row], arms: list[str]) -> list[dict[str, Any]]:
             claim = f"{slow} needs more updates than bursty to a one-shot score of 0.3"
             if missed[slow]:
                 claim += f" ({missed[slow]} of {len(fast)} never got there: a lower bound)"
-            made.append(_verdict(claim, later, later.low > 0))
+            made.append(_verdict(claim, later, lies(later, 0.0, math.inf)))
     return made
 
 
@@ -223,7 +229,7 @@ def first_reach(path: Sequence[tuple[int, float]], score: float) -> float | None
 def _above(first: str, second: str, cells: dict[str, dict[int, float]]) -> dict[str, Any]:
     lead = _difference(cells[first], cells[second])
     claim = f"{first} is above {second}, one-shot on unseen levels"
-    return _verdict(claim, lead, lead.low > 0)
+    return _verdict(claim, lead, lies(lead, 0.0, math.inf))
 
 
 def _base(arm: str) -> str:
@@ -244,6 +250,6 @@ def _difference(first: dict[int, float], second: dict[int, float]) -> Interval:
     return paired([first[s] for s in seeds], [second[s] for s in seeds])
 
 
-def _verdict(claim: str, found: Interval, holds: bool) -> dict[str, Any]:
-    decided = bool(holds) if found.seeds > 1 else None
+def _verdict(claim: str, found: Interval, holds: bool | None) -> dict[str, Any]:
+    decided = None if holds is None or found.seeds < 2 else bool(holds)
     return {"claim": claim, **dataclasses.asdict(found), "holds": decided}

@@ -69,24 +69,33 @@ def still(found: Sequence[Cell], learning: Curves, target: Any) -> None:
 
 
 @contextlib.contextmanager
-def drawing(count: int, title: str, target: Any) -> Iterator[tuple[Figure, Sequence[Axes]]]:
-    """A figure of ``count`` panels side by side, written as SVG when the block is done: the same
-    numbers give the same bytes, so fonts are outlines, identifiers are salted, and no date is in.
+def drawing(
+    count: int, title: str, target: Any, wide: int = 0
+) -> Iterator[tuple[Figure, Sequence[Axes]]]:
+    """A figure of ``count`` panels, ``wide`` of them or all side by side, written as SVG when the
+    block is done: the same numbers give the same bytes, so fonts are outlines, identifiers are
+    salted, and no date is in.
 
     Args:
-        count: panels; they share their vertical axis.
+        count: panels; those side by side share their vertical axis.
         title: for those who cannot see it.
         target: a path or a binary file.
+        wide: how many lie side by side; 0 is all.
     """
+    wide = wide or count
+    rows = -(-count // wide)
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rc("font", size=10)
         matplotlib.rc("axes", titlesize=10.5)
         matplotlib.rc("legend", fontsize=9.5)
         matplotlib.rc("svg", hashsalt="levelburst", fonttype="path")
-        figure = Figure(figsize=(4.3 * count, 3.7), facecolor="white", layout="constrained")
+        figure = Figure(figsize=(4.3 * wide, 3.7 * rows), facecolor="white", layout="constrained")
         FigureCanvasSVG(figure)
-        yield figure, figure.subplots(1, count, sharey=True, squeeze=False)[0]
+        panels = figure.subplots(rows, wide, sharey="row", squeeze=False).ravel().tolist()
+        for panel in panels[count:]:
+            panel.set_axis_off()
+        yield figure, panels[:count]
         about = {"Date": None, "Creator": "Levelburst", "Title": title}
         figure.savefig(target, format="svg", metadata=about)
 

@@ -11,7 +11,7 @@ from typing import Any
 from experiments.config import CompareConfig
 from experiments.presets import PRESETS
 from experiments.runs import MANNER
-from experiments.signals.question_page import TOLD, differing, flat
+from experiments.signals.question_page import TOLD, differing, flat, placed
 from experiments.study_report import table
 from icl.statistics import Interval, interval
 
@@ -45,7 +45,7 @@ def study(results: Mapping[str, Any]) -> dict[str, Any]:
 
 def question(results: Mapping[str, Any]) -> dict[str, Any]:
     """Of a question's results.json: verdicts, and every value with its interval over seeds."""
-    names = [*results["axes"], *differing(results)]
+    names = [*placed(results), *differing(results)]
     cells: dict[tuple[Any, ...], list[float]] = {}
     for row in map(flat, results["rows"]):
         place = tuple(row[name] for name in names)

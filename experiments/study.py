@@ -15,7 +15,7 @@ import numpy as np
 
 from experiments.config import CompareConfig
 from experiments.results import Row, first_reach
-from icl.statistics import Interval, interval, paired
+from icl.statistics import Interval, interval, lies, paired
 
 Verdict = dict[str, Any]
 
@@ -195,17 +195,11 @@ def claim(ordering: str, text: str, found: Interval, region: Region, paper: str 
         region: what the claim says of it.
         paper: the literature's figure.
     """
-    low, high = region
-    holds = None
-    if low < found.low and found.high < high:
-        holds = True
-    elif found.high <= low or found.low >= high:
-        holds = False
     return {
         "ordering": ordering,
         "claim": text,
         **dataclasses.asdict(found),
-        "holds": holds,
+        "holds": lies(found, *region),
         "paper": paper,
     }
 

@@ -108,8 +108,10 @@ def _reach(found: Sequence[Interval]) -> list[list[float]]:
     return [[x.estimate - x.low for x in found], [x.high - x.estimate for x in found]]
 
 
-def draw_lines(axis: Axes, lines: Mapping[str, Line]) -> dict[str, Any]:
-    """Draws lines with their intervals; returns name -> what its legend shows."""
+def draw_lines(axis: Axes, lines: Mapping[str, Line], names: Sequence[str] = ()) -> dict[str, Any]:
+    """Draws lines with their intervals; returns name -> what its legend shows. Looks go by the
+    place among ``names``, by default those of the lines."""
+    names = list(names or lines)
     for height in (0, 1):
         axis.axhline(height, color=GREY, linewidth=0.8, zorder=1)
     places = sorted({place for line in lines.values() for place, _ in line}, key=order)
@@ -117,8 +119,9 @@ def draw_lines(axis: Axes, lines: Mapping[str, Line]) -> dict[str, Any]:
     numbers = [float(place) for place in places if not isinstance(place, str)]
     wide = not words and min(numbers) > 0 and max(numbers) / min(numbers) > 20
     handles = {}
-    for index, (name, line) in enumerate(lines.items()):
-        shift = (index - (len(lines) - 1) / 2) * 0.12 if words else 0.0
+    for name, line in lines.items():
+        index = names.index(name)
+        shift = (index - (len(names) - 1) / 2) * 0.12 if words else 0.0
         handles[name] = axis.errorbar(
             [places.index(place) + shift if words else float(place) for place, _ in line],
             [found.estimate for _, found in line],

@@ -29,6 +29,17 @@ class Interval:
     seeds: int
 
 
+def lies(found: Interval, low: float, high: float) -> bool | None:
+    """Whether the truth lies between two numbers, either of them infinite: yes where the whole
+    interval does, no where the whole interval lies outside, None where it reaches over an end, or
+    where there is none."""
+    if low < found.low and found.high < high:
+        return True
+    if found.high <= low or found.low >= high:
+        return False
+    return None
+
+
 RESAMPLES = 4000
 FEW = 8  # values below which some resamples are so alike that a bootstrap runs wild
 

@@ -42,6 +42,7 @@ def answer(
         "question": question.name,
         "text": question.text,
         "axes": list(question.axes),
+        "drawn": list(question.drawn),
         "paper": question.paper,
         "config": dataclasses.asdict(base),
         "environment": environment(jax.devices()),

@@ -20,6 +20,7 @@ from experiments.folder import RunFolder
 from experiments.signals.confidence import foretell, vote
 from experiments.signals.config import SignalsConfig
 from experiments.signals.ready import ready
+from experiments.signals.trained import read
 from experiments.study_folder import digest
 from icl.signals import grades, truth
 from icl.signals.lanes import Table
@@ -85,7 +86,7 @@ def first_group(
 
 
 def train(config: SignalsConfig, method: str, seed: int) -> Values:
-    """Success and entropy after each tenth of the budget, means over levels."""
+    """Success, entropy and share of idle steps after each tenth of the budget; means of levels."""
     place, policy = _place(config, seed)
     chosen = _sized(config, method, seed)
     learner = GRPOConfig(config.epochs, config.learning_rate)
@@ -95,17 +96,19 @@ def train(config: SignalsConfig, method: str, seed: int) -> Values:
     return {
         "success": curve.success.mean(0).tolist(),
         "entropy": curve.entropy.mean(0).tolist(),
+        "idle": curve.idle.mean(0).tolist(),
         "updates": float(curve.updates.mean()),
     }
 
 
-CONFIDENCE = ("foretell", "vote")
+CONFIDENCE = ("foretell", "vote", "read")
 KINDS: Mapping[str, Callable[[SignalsConfig, str, int], Values]] = {
     "grade": grade,
     "train": train,
     "foretell": foretell,
     "vote": vote,
-}  # of the last two, the method is a regime (icl/signals/breakdowns.py)
+    "read": read,
+}  # of confidence, the method is a regime (icl/signals/breakdowns.py), or what is shown
 
 
 @functools.lru_cache(maxsize=8)
@@ -117,7 +120,7 @@ def _place(config: SignalsConfig, seed: int) -> tuple[World, Table]:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     place = world(env, levels)
-    return place, place.leaning(config.skill)
+    return place, place.leaning(config.skill, config.habit)
 
 
 def environment(config: SignalsConfig) -> Env:

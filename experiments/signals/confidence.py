@@ -69,7 +69,11 @@ def _rooms(count: int, seed: int) -> tuple[Env, Level]:
 
 
 def _numbers(regime: str) -> Any:
-    return jax.tree.map(jnp.asarray, REGIMES[regime])
+    """Of ``NAME`` or ``NAME@field=number,…``."""
+    name, _, fields = regime.partition("@")
+    pairs = (field.split("=") for field in fields.split(",") if field)
+    changed = REGIMES[name].replace(**{field: float(value) for field, value in pairs})
+    return jax.tree.map(jnp.asarray, changed)
 
 
 def _mean(values: np.ndarray) -> float | None:

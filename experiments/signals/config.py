@@ -35,6 +35,8 @@ class SignalsConfig:
     """Probability that the last action is executed again."""
     skill: float = 2.0
     """How much the policy leans to what is best at the start; 0 plays at random."""
+    habit: float = 0.0
+    """How sure it is where several actions are best: it leans by so much to the first of them."""
     budget: int = 192
     """Actions that a group of one level may generate, forks and valuations included; methods are
     sized to come near it."""
@@ -75,7 +77,7 @@ def check(config: SignalsConfig) -> None:
     as that needs JAX."""
     least = {
         "budget": 1, "total": 1, "levels": 1, "repetitions": 2, "seeds": 1, "seed": 0, "epochs": 1,
-        "skill": 0,
+        "skill": 0, "habit": 0,
     }  # fmt: skip
     for field, low in least.items():
         if not low <= getattr(config, field) < math.inf:

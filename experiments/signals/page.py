@@ -16,6 +16,7 @@ NOTES: Mapping[str, str] = {
     "sign": "share of the steps that matter whose credit has the advantage's sign",
     "located": "share of the lost runs whose least credit is the fatal step's",
     "idle": "part of what won runs are paid that goes to steps that changed nothing",
+    "padding": "what a won run is paid for one more idle step, in units of its mean pay a step",
     "cosine": "cosine of the estimated policy gradient and the exact one",
 }
 
@@ -57,7 +58,10 @@ def render(results: Mapping[str, Any], trees: Mapping[str, Any] | None = None) -
                           for part in parts] for method in methods},
                 "generated actions of a level", y=name, zero=field == "success",
             ))
-            for field, name in (("success", "success"), ("entropy", "entropy in nats"))
+            for field, name in (
+                ("success", "success"), ("entropy", "entropy in nats"),
+                ("idle", "share of the steps that change nothing"),
+            )
         ]  # fmt: skip
     return page(
         "signals.html.j2",

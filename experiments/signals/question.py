@@ -67,10 +67,11 @@ class Question:
     """Attributes:
     name: as a person types it.
     text: in one sentence.
-    axes: across, and what tells lines apart.
+    axes: across, and what tells lines apart; "training" across draws curves of success.
     spots: the settings, from a preset.
     claims: verdicts from the answers.
     paper: what the literature found, in words.
+    drawn: the measures in the still picture, a row each; the first that there is by default.
     """
 
     name: str
@@ -79,3 +80,4 @@ class Question:
     spots: Callable[[SignalsConfig], list[Spot]]
     claims: Callable[[Answers], list[Verdict]]
     paper: str
+    drawn: tuple[str, ...] = ()

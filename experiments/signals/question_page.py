@@ -19,11 +19,15 @@ TOLD: Mapping[str, str] = {
     "cosine": "cosine of the estimated and the exact policy gradient",
     "success": "success, mean over the training",
     "final": "success at its end",
+    "idle": "part of what won runs are paid that goes to idle steps",
+    "padding": "what a won run is paid for one more idle step",
+    "waits": "share of idle steps, at the end of the training",
     "auroc": "AUROC of success",
     "right": "share of the levels that are answered right",
     "saved": "share of the actions that is saved",
 }  # values that are drawn, where rows have them
-PARTS = ("regularity", "part", "noise", "budget")  # fields that panels differ in
+PARTS = ("policy", "regularity", "part", "noise", "budget")  # fields that panels differ in
+TRAINING = "training"  # across: the share of the budget that is used up, in percent
 
 
 def write_question(folder: Path) -> Path:
@@ -35,17 +39,17 @@ def write_question(folder: Path) -> Path:
 def render(results: Mapping[str, Any]) -> str:
     """The page as text."""
     axes, rows = results["axes"], [flat(row) for row in results["rows"]]
-    parts, measures = differing(results), measured(results)
+    names, measures = [*placed(results), *differing(results)], measured(results)
     groups = [
         {
             "name": TOLD[measure].capitalize(),
             "note": "Bars are 95 % intervals over seeds.",
             "panels": [
-                panel(words or measure, lines_figure(lines, axes[0], y=measure))
+                panel(words or measure, lines_figure(lines, across(axes), y=measure))
                 for words, lines in panels(results, measure)
             ],
         }
-        for measure in measures
+        for measure in drawable(results)
     ]
     return page(
         "question.html.j2",
@@ -57,10 +61,25 @@ def render(results: Mapping[str, Any]) -> str:
         config=results["config"],
         machine=results["environment"] | {"seconds": results["seconds"]},
         command=results["command_line"],
-        heads=[*axes, *parts, *measures],
-        table=_table(rows, [*axes, *parts], measures),
+        heads=[*names, *measures],
+        table=_table(rows, names, measures),
         groups=groups,
     )
+
+
+def across(axes: Sequence[str]) -> str:
+    """The words below a picture."""
+    return "share of the budget in percent" if axes[0] == TRAINING else axes[0]
+
+
+def placed(results: Mapping[str, Any]) -> list[str]:
+    """The axes that rows have a place on."""
+    return [axis for axis in results["axes"] if axis != TRAINING]
+
+
+def drawable(results: Mapping[str, Any]) -> list[str]:
+    """The measures that are drawn: of trainings, the curves of success."""
+    return ["success"] if results["axes"][0] == TRAINING else measured(results)
 
 
 def differing(results: Mapping[str, Any]) -> list[str]:
@@ -70,8 +89,8 @@ def differing(results: Mapping[str, Any]) -> list[str]:
 
 def measured(results: Mapping[str, Any]) -> list[str]:
     """The values that are drawn."""
-    row = flat(results["rows"][0])
-    return [name for name in TOLD if name in row]
+    rows = [flat(row) for row in results["rows"]]
+    return [name for name in TOLD if any(row.get(name) is not None for row in rows)]
 
 
 def panels(results: Mapping[str, Any], measure: str) -> list[tuple[str, dict[str, Line]]]:
@@ -90,7 +109,8 @@ def flat(row: Mapping[str, Any]) -> dict[str, Any]:
     path = row.get("success")
     if not isinstance(path, list):
         return dict(row)
-    return dict(row) | {"success": sum(path[1:]) / len(path[1:]), "final": path[-1]}
+    told = {"success": sum(path[1:]) / len(path[1:]), "final": path[-1], "curve": path}
+    return dict(row) | told | {"waits": row["idle"][-1], "idle": None}
 
 
 def _lines(rows: Sequence[Mapping[str, Any]], axes: Sequence[str], measure: str) -> dict[str, Line]:
@@ -98,6 +118,13 @@ def _lines(rows: Sequence[Mapping[str, Any]], axes: Sequence[str], measure: str)
     across, which = axes
     for name in dict.fromkeys(row[which] for row in rows):
         own = [row for row in rows if row[which] == name]
+        if across == TRAINING:
+            paths = [row["curve"] for row in own]
+            share = 100 / (len(paths[0]) - 1)
+            lines[str(name)] = [
+                (i * share, interval(found)) for i, found in enumerate(zip(*paths, strict=True))
+            ]
+            continue
         places = sorted({row[across] for row in own})
         found = [(x, _over(own, {across: x}, measure)) for x in places]
         line = [(x, cell) for x, cell in found if cell is not None]

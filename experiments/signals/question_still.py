@@ -5,27 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.signals.question_page import TOLD, measured, panels
+from experiments.signals.question_page import TOLD, across, drawable, panels
 from experiments.still import drawing
 from experiments.study_still import draw_lines
 
 
 def draw(results: Mapping[str, Any], target: Any) -> None:
-    """Draws the first measure of a question as SVG, a panel a part.
+    """Draws the measures that a question is told by as SVG, a panel a part.
 
     Args:
         results: the content of its results.json.
         target: a path or a binary file.
     """
-    measure = measured(results)[0]
-    parts = panels(results, measure)
-    with drawing(len(parts), results["text"], target) as (figure, axes):
+    measures = results.get("drawn") or drawable(results)[:1]
+    drawn = [(measure, *part) for measure in measures for part in panels(results, measure)]
+    names = list(dict.fromkeys(name for _, _, lines in drawn for name in lines))
+    wide = len(drawn) // len(measures) if len(measures) > 1 else min(len(drawn), 3)
+    with drawing(len(drawn), results["text"], target, wide) as (figure, axes):
         handles: dict[str, Any] = {}
-        for axis, (words, lines) in zip(axes, parts, strict=True):
+        for index, (axis, (measure, words, lines)) in enumerate(zip(axes, drawn, strict=True)):
             axis.set_title(words, loc="left", fontweight="bold", pad=8)
-            handles |= draw_lines(axis, lines)
-            axis.set_xlabel(results["axes"][0])
-        axes[0].set_ylabel(TOLD[measure])
+            handles |= draw_lines(axis, lines, names)
+            axis.set_xlabel(across(results["axes"]))
+            if index % wide == 0:
+                axis.set_ylabel(TOLD[measure])
         figure.legend(
             list(handles.values()), list(handles), loc="outside upper center", ncols=4,
             frameon=False,

@@ -13,6 +13,7 @@ GRADES: Mapping[str, str] = {
     "sign": "sign",
     "located": "located",
     "idle": "idle",
+    "padding": "padding",
     "cosine": "cosine",
     "variance": "variance",
     "actions": "actions",

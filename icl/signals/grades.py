@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from icl.signals.lanes import Lanes
+from icl.signals.lanes import Lanes, unchanged
 from icl.signals.truth import Truth
 
 SURE = 1e-4  # advantages beyond it have a sign
@@ -28,6 +28,9 @@ class Grades(struct.PyTreeNode):
     chance: float32[], what uniform guesses would locate.
     idle: float32[], of all that runs that won are paid, in size, the part that they are paid for
         steps that changed nothing: above 0, idling pays.
+    padding: float32[], what a run that won is paid in all for one more step that changed nothing,
+        in units of what it is paid for a step on average, in size: 1 where such a step pays like
+        any other, above 0 where pieces can be stretched.
     cosine: float32[], of the estimated and the exact policy gradient, mean over levels.
     variance: float32[], of the estimated gradients about their mean over repetitions, summed over
         the parameters and divided by the square of the exact gradient's norm.
@@ -39,6 +42,7 @@ class Grades(struct.PyTreeNode):
     located: jax.Array
     chance: jax.Array
     idle: jax.Array
+    padding: jax.Array
     cosine: jax.Array
     variance: jax.Array
     actions: jax.Array
@@ -94,9 +98,28 @@ def located(lanes: Lanes, credit: jax.Array, fatal: jax.Array) -> tuple[jax.Arra
 def idle(lanes: Lanes, credit: jax.Array) -> jax.Array:
     """float32[]: see ``Grades.idle``, over all lanes [..., T]; 0 where no lane won."""
     won = lanes.live & (lanes.returns > 0)[..., None]
-    still = won & (lanes.state[..., 1:] == lanes.state[..., :-1]) & (lanes.reward == 0)
+    still = won & unchanged(lanes)
     total = (jnp.abs(credit) * won).sum()
     return jnp.where(total > 0, (credit * still).sum() / jnp.maximum(total, 1e-12), 0.0)
+
+
+def padding(lanes: Lanes, credit: jax.Array) -> jax.Array:
+    """float32[]: see ``Grades.padding``, over all lanes [R, L, N, T]: the slope of a run's whole
+    pay over its idle steps, among the runs of a level that won; 0 where they idle alike."""
+    won = lanes.returns > 0
+    many = jnp.maximum(won.sum((0, 2), keepdims=True), 1)
+    paid = jnp.where(lanes.live, credit, 0.0)
+
+    def centred(x: jax.Array) -> jax.Array:
+        mean = jnp.where(won, x, 0).sum((0, 2), keepdims=True) / many
+        return jnp.where(won, x - mean, 0.0)
+
+    still, total = centred(unchanged(lanes).sum(-1)), centred(paid.sum(-1))
+    spread = jnp.square(still).sum()
+    slope = (still * total).sum() / jnp.maximum(spread, 1e-12)
+    steps = (lanes.live & won[..., None]).sum()
+    size = (jnp.abs(paid) * won[..., None]).sum() / jnp.maximum(steps, 1)
+    return jnp.where((spread > 0) & (size > 0), slope / jnp.maximum(size, 1e-12), 0.0)
 
 
 def estimated(lanes: Lanes, credit: jax.Array, states: int) -> jax.Array:
@@ -151,6 +174,7 @@ def grade(
         located=found,
         chance=chance,
         idle=idle(lanes, credit),
+        padding=padding(lanes, credit),
         cosine=jax.vmap(cosine, in_axes=(0, None))(gradients, exact).mean(),
         variance=(spread / jnp.maximum(norm, 1e-12)).mean(),
         actions=actions.mean(),

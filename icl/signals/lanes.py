@@ -129,6 +129,12 @@ class Lanes(struct.PyTreeNode):
         return chosen(self.logits, self.action)
 
 
+def unchanged(lanes: Lanes) -> jax.Array:
+    """bool[..., N, T]: the live steps that changed nothing and earned nothing."""
+    same = lanes.state[..., 1:] == lanes.state[..., :-1]
+    return lanes.live & same & (lanes.reward == 0)
+
+
 def start(agent: Agent, env: Env, key: jax.Array, levels: Level, lanes: int) -> Snapshot:
     """Snapshot[L, N]: lanes before their first step, one key each; the key is consumed.
 
@@ -171,8 +177,7 @@ def go(
 
     Returns:
         Lanes[L, N] without a past: steps before ``at`` are not live. And Snapshot[L, N, T], before
-        every step; XLA drops it where it is not used. Else it is the largest thing here
-        (``memory_bytes``).
+        every step; XLA drops it where it is not used. Else it is the largest thing here.
     """
     fork = jnp.zeros(begun.before.shape, jnp.int32) if at is None else at
     number = _each(lambda agent, level, episode: _numbered(env, level, episode))
@@ -261,15 +266,6 @@ def joined(*parts: Lanes) -> Lanes:
     """All lanes of the same levels, side by side: those that began first, then those of
     ``with_past``, in the order of their numbers."""
     return jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *parts)
-
-
-def memory_bytes(snapshots: Any) -> int:
-    """Bytes of a pytree of arrays or of shapes (``jax.eval_shape``): of snapshots, what keeping
-    them takes."""
-    leaves = [x for x in jax.tree.leaves(snapshots) if hasattr(x, "dtype")]
-    plain = [x for x in leaves if not jnp.issubdtype(x.dtype, jax.dtypes.extended)]
-    keys = 8 * sum(x.size for x in leaves if jnp.issubdtype(x.dtype, jax.dtypes.extended))
-    return keys + sum(x.size * x.dtype.itemsize for x in plain)
 
 
 def _numbered(env: Env, level: Level, episode: Episode) -> tuple[jax.Array, jax.Array]:

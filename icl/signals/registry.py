@@ -76,25 +76,21 @@ def _cuts(world: World) -> dict[str, Segmenter]:
     return {name: cut for name, cut in SEGMENTERS.items() if told or name != "sub-goal"}
 
 
-def sized(name: str, budget: float, costs: Costs) -> Method:
-    """A method for a budget.
+def find(name: str) -> Maker:
+    """Who makes a method.
 
     Args:
-        name: a registered one, or ``module:function`` of a Maker from anywhere; after an @ fields
-            that are set by hand, as in ``tree-grpo-intra@trees=2,nodes=6``.
-        budget: actions of one level and group, forks included.
-        costs: of runs of the policy.
+        name: a registered one, or ``module:function`` of a Maker from anywhere; what follows an @
+            is not looked at.
 
     Raises:
-        ValueError: there is none of that name, or the budget is too small for it.
+        ValueError: there is none of that name.
     """
-    name, _, fields = name.partition("@")
-    if fields:
-        return _changed(sized(name, budget, costs), fields)
+    name = name.partition("@")[0]
     if ":" in name:
         module, _, function = name.partition(":")
         try:
-            return getattr(importlib.import_module(module), function)(budget, costs)
+            return getattr(importlib.import_module(module), function)
         except (ImportError, AttributeError) as error:
             raise ValueError(
                 f"method {name!r} cannot be loaded ({error}); name an importable module and a "
@@ -104,7 +100,24 @@ def sized(name: str, budget: float, costs: Costs) -> Method:
         near = difflib.get_close_matches(name, _ENTRIES, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_ENTRIES)}"
         raise ValueError(f"unknown method {name!r}; {hint}")
-    return _ENTRIES[name].make(budget, costs)
+    return _ENTRIES[name].make
+
+
+def sized(name: str, budget: float, costs: Costs) -> Method:
+    """A method for a budget.
+
+    Args:
+        name: as ``find`` takes it; after an @ fields that are set by hand, as in
+            ``tree-grpo-intra@trees=2,nodes=6``.
+        budget: actions of one level and group, forks included.
+        costs: of runs of the policy.
+
+    Raises:
+        ValueError: there is none of that name, or the budget is too small for it.
+    """
+    bare, _, fields = name.partition("@")
+    method = find(bare)(budget, costs)
+    return _changed(method, fields) if fields else method
 
 
 def _changed(method: Method, fields: str) -> Method:
@@ -175,19 +188,26 @@ def _chains(rule) -> Maker:
 
 def _forest(**fields) -> Maker:
     def make(budget: float, costs: Costs) -> Forest:
-        unit = fields.get("unit", Forest.unit)
-        if unit not in costs.pieces:
-            raise ValueError(
-                f"forks at a {unit} need a family that tells its sub-goals (Env.milestone); use "
-                "another unit, or a family such as gauntlet"
-            )
+        _told(fields.get("unit", Forest.unit), costs)
         return forest(budget, costs.steps, **fields)
 
     return make
 
 
 def _valued(pieces: str, **fields) -> Maker:
-    return lambda budget, costs: valued(budget, costs, pieces, **fields)
+    def make(budget: float, costs: Costs) -> Valued:
+        _told(pieces, costs)
+        return valued(budget, costs, pieces, **fields)
+
+    return make
+
+
+def _told(unit: str, costs: Costs) -> None:
+    if unit not in costs.pieces:
+        raise ValueError(
+            f"cuts at a {unit} need a family that tells its sub-goals (Env.milestone); use another "
+            "unit, or a family such as gauntlet"
+        )
 
 
 def _unscaled(lanes):
@@ -242,6 +262,11 @@ register(
     "spo-chunk",
     _valued("chunk"),
     "chunks of three actions valued by forks (SPO)",
+)
+register(
+    "spo-sub-goal",
+    _valued("sub-goal"),
+    "cut where a sub-goal was reached, valued by forks",
 )
 register(
     "spo-unsure",

@@ -10,8 +10,8 @@ from flax import struct
 
 from agents import grpo
 from agents.grpo import GRPOConfig
-from icl.signals.lanes import Table
-from icl.signals.methods import Method, Signal
+from icl.signals.lanes import Lanes, Table, unchanged
+from icl.signals.methods import Method
 from icl.signals.truth import success
 from icl.signals.world import World
 
@@ -29,6 +29,7 @@ class Curve(struct.PyTreeNode):
 
     success: jax.Array
     entropy: jax.Array
+    idle: jax.Array
     updates: jax.Array
 
 
@@ -83,10 +84,12 @@ def learn(
         reached = -(-parts * used // jnp.maximum(budget, 1))
         ahead = fits[:, None] & (jnp.arange(parts + 1) >= reached[:, None])
         now = success(world.env, world.dynamics, learner.scores)
-        entropy = _entropy(signal)
+        drawn = ahead | (time == 0)
+        entropy, idle = _per_step(lanes, _entropy(lanes)), _per_step(lanes, unchanged(lanes))
         curve = Curve(
             jnp.where(ahead, now[:, None], curve.success),
-            jnp.where(ahead | (time == 0), entropy[:, None], curve.entropy),
+            jnp.where(drawn, entropy[:, None], curve.entropy),
+            jnp.where(drawn, idle[:, None], curve.idle),
             curve.updates + fits,
         )
         return time + 1, learner, used, curve, done | ~fits | (used >= budget)
@@ -94,18 +97,22 @@ def learn(
     none = jnp.zeros(levels, jnp.int32)
     first = success(world.env, world.dynamics, policy.scores)
     flat = jnp.broadcast_to(first[:, None], (levels, parts + 1))
-    curve = Curve(flat, jnp.zeros_like(flat), none)
+    curve = Curve(flat, jnp.zeros_like(flat), jnp.zeros_like(flat), none)
     learner = grpo.start(policy.scores, config)
     carry = (jnp.int32(0), learner, none, curve, jnp.zeros(levels, bool))
     _, learner, _, curve, _ = jax.lax.while_loop(going, update, carry)
     return Table(learner.scores), curve
 
 
-def _entropy(signal: Signal) -> jax.Array:
-    """float32[L]: of the policy over the steps of its runs, in nats."""
-    log, live = jax.nn.log_softmax(signal.lanes.logits), signal.lanes.live
-    entropy = -(jnp.exp(log) * log).sum(-1)
-    return (entropy * live).sum((1, 2)) / jnp.maximum(live.sum((1, 2)), 1)
+def _entropy(lanes: Lanes) -> jax.Array:
+    """float32[L, N, T]: of what the agent said, in nats."""
+    log = jax.nn.log_softmax(lanes.logits)
+    return -(jnp.exp(log) * log).sum(-1)
+
+
+def _per_step(lanes: Lanes, values: jax.Array) -> jax.Array:
+    """float32[L]: the mean of values [L, N, T] over the live steps."""
+    return (values * lanes.live).sum((1, 2)) / jnp.maximum(lanes.live.sum((1, 2)), 1)
 
 
 def _where(fits: jax.Array, new: Any, old: Any) -> Any:

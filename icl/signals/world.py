@@ -28,13 +28,16 @@ class World(struct.PyTreeNode):
     levels: Level
     dynamics: Dynamics
 
-    def leaning(self, skill: float | jax.Array) -> Table:
+    def leaning(self, skill: float | jax.Array, habit: float | jax.Array = 0.0) -> Table:
         """A policy that plays an action of the optimal set (discounted values, envs/oracle.py)
         e^skill times as often as one that is not in it: at 0 all are alike, and the higher the
-        surer."""
+        surer. Where several are optimal, it plays the first of them e^habit times as often as the
+        others: it is sure of what does not matter."""
 
         def level(dynamics: Dynamics) -> jax.Array:
-            return skill * solve(dynamics).optimal
+            best = solve(dynamics).optimal
+            first = best & (jnp.cumsum(best, -1) == 1) & (best.sum(-1, keepdims=True) > 1)
+            return skill * best + habit * first
 
         return Table(jax.vmap(level)(self.dynamics))
 
@@ -92,8 +95,3 @@ def drawn(env: Env, key: jax.Array, count: int) -> Level:
         f"{type(env.bare).__name__}: {found} of {TURNS * count} levels can be won within "
         f"{env.horizon} steps by the margin {env.margin:g}; raise horizon, or lower margin"
     )
-
-
-def uniform(world: World) -> Table:
-    """The policy that knows nothing."""
-    return Table(jnp.zeros(world.dynamics.target.shape[:3]))

@@ -106,6 +106,32 @@ def test_idle_pay_is_what_won_runs_get_for_nothing(trees):
     assert grades.idle(lost, jnp.asarray(paid)) == 0
 
 
+def test_padding_is_what_one_more_idle_step_adds(trees):
+    """Of pays made by hand: a step pays like any other, only what changes something pays, and
+    what changes something pays for the idle steps before it, too."""
+    lanes = jax.tree.map(lambda x: x[None], trees)
+    live, won = np.asarray(trees.live), np.asarray(trees.returns > 0)
+    still = live & (trees.state[..., 1:] == trees.state[..., :-1]) & (trees.reward == 0)
+    still = np.asarray(still)
+    many = [still[i][won[i]].sum(-1) for i in range(len(won))]
+    assert any(len(set(row.tolist())) > 1 for row in many)
+
+    def padded(paid):
+        return float(grades.padding(lanes, jnp.asarray(paid, jnp.float32)[None]))
+
+    assert padded(live / 7) > 0
+    level = np.arange(1, len(live) + 1)[:, None, None]  # what levels pay does not matter
+    moving = live & ~still
+    share = moving.sum(-1, keepdims=True)
+    assert padded(np.where(moving, level / np.maximum(share, 1), 0)) == pytest.approx(0, abs=1e-5)
+    paid = np.where(moving, (1 + still.sum(-1, keepdims=True)) / np.maximum(share, 1), 0)
+    mean = (paid * won[..., None]).sum() / (live & won[..., None]).sum()
+    assert padded(paid) == pytest.approx(1 / mean, rel=1e-4)
+    assert padded(-paid) == pytest.approx(-1 / mean, rel=1e-4)
+    lost = lanes.replace(reward=jnp.zeros_like(lanes.reward))
+    assert grades.padding(lost, jnp.asarray(paid)[None]) == 0
+
+
 def test_cosines_are_of_each_level():
     rng = np.random.default_rng(0)
     one, two = rng.normal(size=(2, 4, 6, 3)).astype(np.float32)

@@ -7,7 +7,7 @@ import pytest
 
 from envs.core import advance, begin
 from icl.signals.confidence import groups, lowest, token_confidence
-from icl.signals.lanes import at_step, go, joined, memory_bytes, start, with_past
+from icl.signals.lanes import at_step, go, joined, start, with_past
 from icl.signals.stopping import Guard, stops, until
 from tests.envs.worlds import each
 from tests.icl.signals.worlds import play, quick, recurrent
@@ -212,10 +212,3 @@ def test_a_lane_that_is_over_does_nothing_more(played):
     begun = at_step(snapshots, lane, jnp.zeros_like(lane), jax.random.key(0))
     none, _ = forked(world, agent, lanes, lane, late, begun)
     assert not none.own.any() and none.generated.sum() == 0
-
-
-def test_bytes_of_snapshots_are_those_of_their_arrays(played):
-    *_, snapshots = played
-    whole = jax.tree.leaves(snapshots.replace(key=jax.random.key_data(snapshots.key)))
-    assert memory_bytes(snapshots) == sum(np.asarray(x).nbytes for x in whole)
-    assert memory_bytes(jax.eval_shape(lambda: snapshots)) == memory_bytes(snapshots)

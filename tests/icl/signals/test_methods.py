@@ -10,7 +10,7 @@ from icl.signals import credit, segments
 from icl.signals.lanes import Table
 from icl.signals.methods import SEGMENTERS, Chains, Forest, Valued, valued
 from icl.signals.truth import exact, success
-from icl.signals.world import uniform, world
+from icl.signals.world import world
 from tests.envs.worlds import raw_levels
 from tests.icl.signals.worlds import made, play, quick, recurrent
 
@@ -89,9 +89,21 @@ def test_a_world_leans_to_what_is_best(small):
     def worth(table):
         return np.asarray(success(small.env, small.dynamics, table.scores))
 
-    assert (uniform(small).scores == small.leaning(0.0).scores).all()
+    assert not small.leaning(0.0).scores.any()
     rising = [worth(small.leaning(skill)) for skill in (-2.0, 0.0, 2.0, 4.0)]
     assert (np.diff(rising, axis=0) > 0).all()
+
+
+def test_a_habit_is_to_be_sure_of_what_does_not_matter(small):
+    plain = np.asarray(jax.nn.softmax(small.leaning(1.0).scores))
+    sure = np.asarray(jax.nn.softmax(small.leaning(1.0, 6.0).scores))
+    best = small.leaning(1.0).scores > 0
+    one = np.asarray(best.sum(-1) == 1)
+    assert one.any() and (~one).any()
+    np.testing.assert_array_equal(sure[one], plain[one])
+    assert (sure[~one].max(-1) > 0.9).all() and (plain[~one].max(-1) < 0.5).all()
+    first = np.argmax(best, -1)
+    assert (sure.argmax(-1)[~one] == first[~one]).all()
 
 
 def test_a_world_has_to_be_known():

@@ -14,7 +14,6 @@ from icl.signals import credit, truth
 from icl.signals.lanes import Table
 from icl.signals.methods import Chains, Forest
 from icl.signals.training import learn
-from icl.signals.world import uniform
 from tests.icl.signals.worlds import made, quick
 
 PARTS = 4
@@ -32,7 +31,7 @@ def wrong(lanes):
 
 
 def reference(world, method, key, policy, config, budget):
-    """(scores, curve of success, of entropy, updates) of every level, each in its own loop."""
+    """(scores, curves of entropy and of idle steps, updates) of every level, in its own loop."""
     draw = quick(method.__call__)
     improve = quick(grpo.improve)
     found = []
@@ -42,8 +41,10 @@ def reference(world, method, key, policy, config, budget):
         for time in range(10_000):
             signal = draw(world, Table(learner.scores), jax.random.fold_in(key, time))
             log = np.log(np.asarray(jax.nn.softmax(signal.lanes.logits[level])))
-            spread = -(np.exp(log) * log).sum(-1)[np.asarray(signal.lanes.live[level])].mean()
-            after.append(spread)
+            live, state = (np.asarray(x[level]) for x in (signal.lanes.live, signal.lanes.state))
+            spread = -(np.exp(log) * log).sum(-1)[live].mean()
+            still = (state[:, 1:] == state[:, :-1]) & (signal.lanes.reward[level] == 0)
+            after.append((spread, still[live].mean()))
             if used + signal.actions[level] > budget:
                 break
             lanes = signal.lanes
@@ -61,8 +62,8 @@ def reference(world, method, key, policy, config, budget):
             for part in range(PARTS + 1)
         ]
         scores = jnp.stack([reached[i][1] for i in shown])
-        entropy = [after[max(i - 1, 0)] for i in shown]
-        found.append((scores, entropy, updates))
+        told = np.array([after[max(i - 1, 0)] for i in shown])
+        found.append((scores, told, updates))
     return found
 
 
@@ -71,12 +72,12 @@ def test_learning_is_a_loop_that_ends_with_the_budget(easy):
     key, config, budget = jax.random.key(4), GRPOConfig(learning_rate=0.3), 101
     start = easy.leaning(1.0)
     policy, curve = LEARN(easy, method, key, start, config, jnp.int32(budget), parts=PARTS)
-    for i, (scores, entropy, updates) in enumerate(
+    for i, (scores, told, updates) in enumerate(
         reference(easy, method, key, start, config, budget)
     ):
         assert curve.updates[i] == updates > 1
         np.testing.assert_allclose(policy.scores[i], scores[-1], atol=2e-4)
-        np.testing.assert_allclose(curve.entropy[i], entropy, atol=2e-4)
+        np.testing.assert_allclose(np.stack([curve.entropy, curve.idle])[:, i].T, told, atol=2e-4)
         for part in range(PARTS + 1):
             every = easy.leaning(0.0).scores.at[i].set(scores[part])
             worth = SUCCESS(easy.env, easy.dynamics, every)[i]
@@ -94,8 +95,8 @@ def test_who_is_done_stays_done(easy):
 
     key, config = jax.random.key(0), GRPOConfig(learning_rate=0.3)
     budget, method = 200, Dear(2)
-    _, curve = LEARN(easy, method, key, uniform(easy), config, jnp.int32(budget), parts=PARTS)
-    draw = quick(lambda t: method(easy, uniform(easy), jax.random.fold_in(key, t)).actions)
+    _, curve = LEARN(easy, method, key, easy.leaning(0.0), config, jnp.int32(budget), parts=PARTS)
+    draw = quick(lambda t: method(easy, easy.leaning(0.0), jax.random.fold_in(key, t)).actions)
     rolls = np.stack([draw(t) for t in range(80)], 1)
     expected = [int((np.cumsum(row) <= budget).argmin()) for row in rolls]
     greedy = []

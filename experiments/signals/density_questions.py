@@ -1,0 +1,158 @@
+"""The seed question, and what signals pay for idling: chunks against structure, by the oracle."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from experiments.signals.config import SignalsConfig
+from experiments.signals.question import Answers, Question, Spot
+from experiments.study import (
+    ABOVE,
+    BELOW,
+    Verdict,
+    claim,
+    difference,
+    level,
+    mean_of,
+    slope,
+    within,
+)
+
+CHUNKS = ("grpo", "spo-chunk")
+STRUCTURE = ("tree-grpo-move", "tree-rl", "gigpo", "vine-ppo")
+UNSURE, CEILING = "spo-unsure", "spo-oracle"
+DENSITIES = (1.0, 0.7, 0.4, 0.25, 0.1)
+HABIT = 4.0  # 96 % for one action, where it does not matter which
+SETTINGS = (("regular", 1.0, 0.0), ("irregular", 0.0, 0.0), ("irregular, sure", 0.0, HABIT))
+"""Name, regularity of decisive steps, habit of the policy."""
+DENSE, SPARSE = ("regular", 1.0), ("irregular", 0.1)
+TOY = (
+    "Toy result at about 16 runs: GRPO .30, GiGPO .35, Tree-GRPO .33, VinePPO .47, SPO with fixed "
+    "chunks .48, with the oracle's cut points .83."
+)
+
+
+def _density_spots(base: SignalsConfig) -> list[Spot]:
+    return [
+        Spot(
+            {"policy": name, "density": density, "method": method},
+            "grade",
+            dataclasses.replace(
+                base, method=(), habit=habit,
+                set=(f"density={density}", f"regularity={regularity}"),
+            ),
+            method,
+        )
+        for name, regularity, habit in SETTINGS
+        for density in DENSITIES
+        for method in (*CHUNKS, *STRUCTURE, UNSURE, CEILING)
+    ]  # fmt: skip
+
+
+def _density_claims(found: Answers) -> list[Verdict]:
+    def score(
+        measure: str, methods: tuple[str, ...], policy: str, density: float
+    ) -> dict[int, float]:
+        return mean_of(
+            [found(measure, method=m, policy=policy, density=density) for m in methods]
+        )  # fmt: skip
+
+    def lead(measure: str, policy: str, density: float) -> dict[int, float]:
+        structure, chunks = (
+            score(measure, methods, policy, density) for methods in (STRUCTURE, CHUNKS)
+        )
+        return {seed: structure[seed] - chunks[seed] for seed in structure}
+
+    made = []
+    for measure, words in (
+        ("correlation", "correlation with the exact advantage"),
+        ("located", "fatal steps located"),
+        ("cosine", "cosine to the exact gradient"),
+    ):  # fmt: skip
+        made += [
+            claim("", f"{words}: chunks tie structure where decisive steps are dense and regular",
+                  level(lead(measure, *DENSE)), within(0.05)),
+            claim("", f"{words}: structure leads where they are sparse and irregular",
+                  level(lead(measure, *SPARSE)), ABOVE),
+            claim("", f"{words}: its lead grows as they become sparser (slope over density)",
+                  slope(DENSITIES, [lead(measure, "irregular", x) for x in DENSITIES]), BELOW),
+        ]  # fmt: skip
+    for words, place in (("dense and regular", DENSE), ("sparse and irregular", SPARSE)):
+        best, vine = (score("correlation", (m,), *place) for m in (CEILING, "vine-ppo"))
+        made.append(
+            claim("", f"correlation: the oracle's cut points are above VinePPO ({words})",
+                  difference(best, vine), ABOVE)
+        )  # fmt: skip
+    sure = "irregular, sure"
+    unsure, chunk, vine = (
+        mean_of([found("correlation", method=m, policy=sure, density=x) for x in DENSITIES])
+        for m in (UNSURE, "spo-chunk", "vine-ppo")
+    )
+    made += [
+        claim("", "correlation: where a policy is sure of what does not matter, cuts at unlikely "
+              "actions lead fixed chunks", difference(unsure, chunk), ABOVE),
+        claim("", "and they lead VinePPO, which cuts everywhere", difference(unsure, vine), ABOVE),
+    ]  # fmt: skip
+    return made
+
+
+DENSITY = Question(
+    "density",
+    "Do chunks tell as much as structure, as decisive steps go from dense to sparse?",
+    ("density", "method"),
+    _density_spots,
+    _density_claims,
+    "Expected: chunks tie structure where decisive steps are dense and regular, and structure's "
+    f"lead grows where they are sparse and irregular. {TOY}",
+    ("correlation", "located", "cosine"),
+)
+
+# Idling: what it pays, and what learning makes of that. -------------------------------------------
+PAID = ("grpo", "gigpo", "tree-grpo-move", "vine-ppo", "spo-chunk", "spo-sub-goal", "spo-oracle",
+        "pure", "exact")  # fmt: skip
+IDLE = ("density=0.25", "regularity=0")
+SKILL = 1.0  # at which one step in nine is a wait
+
+
+def _idling_spots(base: SignalsConfig) -> list[Spot]:
+    config = dataclasses.replace(base, method=(), set=IDLE, skill=SKILL)
+    return [
+        Spot({"method": method, "kind": kind}, kind, config, method)
+        for kind in ("grade", "train")
+        for method in PAID
+    ]
+
+
+def _idling_claims(found: Answers) -> list[Verdict]:
+    def pays(method: str) -> dict[int, float]:
+        return found("padding", method=method, kind="grade")
+
+    def added(method: str) -> dict[int, float]:
+        paths = found("idle", method=method, kind="train")
+        return {seed: path[-1] - path[0] for seed, path in paths.items()}
+
+    made = [
+        claim("", "GRPO pays a winner for an idle step as for any other",
+              level(pays("grpo")), (0.8, 1.2)),
+        claim("", "exact advantages pay nothing for it", level(pays("exact")), within(0.1)),
+        claim("", "cuts at sub-goals can be gamed: they pay for a longer piece",
+              level(pays("spo-sub-goal")), ABOVE),
+        claim("", "and more than VinePPO, whose pieces are single steps",
+              difference(pays("spo-sub-goal"), pays("vine-ppo")), ABOVE),
+    ]  # fmt: skip
+    return made + [
+        claim("", f"{method}: runs idle more after learning than before", level(added(method)),
+              ABOVE)
+        for method in ("grpo", "spo-sub-goal", "vine-ppo")
+    ]  # fmt: skip
+
+
+IDLING = Question(
+    "idling",
+    "What do signals pay for steps that change nothing, and do policies learn to take them?",
+    ("method", "kind"),
+    _idling_spots,
+    _idling_claims,
+    "None of the papers measured it.",
+    ("idle", "padding"),
+)
