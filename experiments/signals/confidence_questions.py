@@ -16,8 +16,8 @@ ORDER = (
     ("bottom-10", "mean", "84.0, 83.9"),
 )
 WAYS = (
-    "majority", "weighted/lowest", "kept-low/lowest", "kept-high/lowest", "online-low",
-    "online-high",
+    "majority", "consensus", "weighted/lowest", "kept-low/lowest", "kept-high/lowest",
+    "online-low", "online-high",
 )  # fmt: skip
 
 
@@ -201,14 +201,16 @@ def _reader_claims(found: Answers) -> list[Verdict]:
     ]  # fmt: skip
     for shown in SHOWN[1:]:
         majority = value("votes", "right", "majority", shown)
-        online = value("votes", "right", "online-low", shown)
-        made += [
-            claim("", f"{shown} shown: online votes lose 1 point at most to majority@128",
-                  difference(online, majority), (-0.01, math.inf)),
-            claim("", f"{shown} shown: they save 40 % of the actions or more, warm-up counted",
-                  level(value("votes", "saved", "online-low", shown)), (0.4, math.inf),
-                  "43 to 85 %"),
-        ]  # fmt: skip
+        for keep, least, paper in (("low", 0.4, "43 to 85 %"), ("high", 0.1, "")):
+            online = value("votes", "right", f"online-{keep}", shown)
+            saved = value("votes", "saved", f"online-{keep}", shown)
+            words = f"{shown} shown, online-{keep}"
+            made += [
+                claim("", f"{words}: loses 1 point at most to majority@128",
+                      difference(online, majority), (-0.01, math.inf)),
+                claim("", f"{words}: saves {least:.0%} of the actions or more, warm-up counted",
+                      level(saved), (least, math.inf), paper),
+            ]  # fmt: skip
     return made
 
 

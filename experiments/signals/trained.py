@@ -46,9 +46,7 @@ def read(config: SignalsConfig, shown: str, seed: int) -> dict[str, Any]:
     actor, unseen = _trained(count, seed, small)
     key = jax.random.fold_in(new_key(seed), 7)
     show_key, play_key = jax.random.split(key)
-    found = jax.jit(functools.partial(show, count=count, demos=TASK.demos, kinds=("whole",)))(
-        show_key, Arm(), ((unseen,),)
-    )
+    found = _show(show_key, Arm(), ((unseen,),), count=count, demos=TASK.demos, kinds=("whole",))
     levels, contexts = jax.tree.map(lambda x: x[0], (found.levels[0], found.contexts))
     contexts, lengths = jax.tree.map(lambda x: x[0], contexts), found.lengths[0, 0, :, int(shown)]
     lanes = 32 if small else LANES
@@ -70,6 +68,9 @@ def read(config: SignalsConfig, shown: str, seed: int) -> dict[str, Any]:
             for way, poll in votes.items()
         },
     }
+
+
+_show = jax.jit(show, static_argnames=("count", "demos", "kinds"))
 
 
 @functools.partial(jax.jit, static_argnames="lanes")

@@ -10,12 +10,12 @@ from experiments.signals.question_page import TRAINING
 from experiments.study import ABOVE, Verdict, claim, difference, within
 
 UNITS = ("move", "sub-goal", "chunk", "unsure", "step", "inside")
-DEEP = ("moments=4", "spelling=2", "density=1", "regularity=1")
+DEEP = ("moments=6", "spelling=2", "density=1", "regularity=1")
 SHALLOW = ("moments=1", "spelling=2", "density=1", "regularity=1")
-SKILL = 1.0  # at which about one run in eighty wins
-BUDGETS = (56, 112, 224)
-TWO = 12  # the budget at depth 2, of as many runs as the least of the others
-UPDATES = 150
+SKILL = 1.0  # at which about one run in a thousand wins
+BUDGETS = (72, 144, 288)  # about 6, 12 and 24 runs
+TWO = 14  # the same at depth 2
+UPDATES = 200
 LESS, MORE = 2, 6  # nodes of a tree
 TREE = "tree-grpo-move"
 
@@ -25,8 +25,9 @@ def _forks_spots(base: SignalsConfig) -> list[Spot]:
         part: str, method: str, budget: int, fields: tuple[str, ...] = DEEP, skill: float = SKILL
     ) -> Spot:
         config = dataclasses.replace(
-            base, method=(), set=fields, budget=budget, total=budget * UPDATES, skill=skill
-        )
+            base, method=(), set=fields, budget=budget, total=budget * UPDATES, skill=skill,
+            levels=4 * base.levels,
+        )  # fmt: skip
         return Spot({"part": part, "budget": budget, "method": method}, "train", config, method)
 
     small = BUDGETS[0]
@@ -34,7 +35,7 @@ def _forks_spots(base: SignalsConfig) -> list[Spot]:
     made += [spot("budgets", method, budget) for budget in BUDGETS for method in ("grpo", TREE)]
     made += [spot("depth 2", method, TWO, SHALLOW, 0.0) for method in ("grpo", TREE)]
     made += [
-        spot("comparison", f"tree-grpo-{kind}@trees=2,nodes={nodes}", BUDGETS[-1])
+        spot("comparison", f"tree-grpo-{kind}@trees=2,nodes={nodes}", BUDGETS[0])
         for nodes in (LESS, MORE)
         for kind in ("intra", "inter", "move")
     ]

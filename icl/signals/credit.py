@@ -136,6 +136,12 @@ def worst_later(
     return jnp.where(lanes.live, later(jnp.where(ends, shaped, 0.0)), 0.0)
 
 
+def unlikely(lanes: Lanes, credit: jax.Array, probability: float | jax.Array = 0.9) -> jax.Array:
+    """Credit of the actions that were chosen with less than ``probability`` only: the probability
+    mask of SPO (arXiv 2505.23564), which pays a segment's advantage at its cut points."""
+    return jnp.where(jnp.exp(lanes.log) < probability, credit, 0.0)
+
+
 def same_state(lanes: Lanes, *, gamma: float = 0.95, omega: float = 1.0) -> jax.Array:
     """GiGPO (Feng et al. 2025, arXiv 2505.10978), equations 6 to 8: the lane's lead over its group,
     and ``omega`` times the lead of what a step still earns, discounted, over all steps of the group

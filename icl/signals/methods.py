@@ -103,12 +103,14 @@ class Valued:
         runs: G.
         forks: K, of each piece's beginning.
         worst: pay the worst of what is still to come (PURE) instead of the piece's own gain.
+        masked: pay the unlikely actions of a piece only.
     """
 
     pieces: str = "step"
     runs: int = 1
     forks: int = 9
     worst: bool = False
+    masked: bool = False
 
     def __call__(self, world: World, agent: Agent, key: jax.Array) -> Signal:
         """Draws and pays; the key is consumed."""
@@ -118,6 +120,7 @@ class Valued:
         value, actions = valued(world, agent, fork_key, snapshots, starts, self.forks)
         gain = credit.difference(lanes, starts, value)
         paid = credit.worst_later(lanes, starts, gain) if self.worst else gain
+        paid = credit.unlikely(lanes, paid) if self.masked else paid
         return Signal(lanes, paid, lanes.generated + actions)
 
 

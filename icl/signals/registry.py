@@ -274,6 +274,11 @@ register(
     "cut at unlikely actions, valued by forks (SPO)",
 )
 register(
+    "spo-masked",
+    _valued("unsure", masked=True),
+    "the same, and only unlikely actions are paid (SPO's probability mask)",
+)
+register(
     "spo-oracle",
     _valued("oracle"),
     "cut around the steps that matter, which only the oracle knows: a ceiling",

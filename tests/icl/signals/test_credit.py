@@ -204,3 +204,12 @@ def test_gigpo_compares_steps_taken_in_the_same_state(trees):
             run = (returns[i, j] - returns[i].mean()) / returns[i].std()
             assert paid[i, j, t] == pytest.approx(run + omega * lead, abs=1e-4)
     assert (np.asarray(paid)[~live] == 0).all()
+
+
+def test_a_mask_pays_unlikely_actions_only(trees):
+    lanes, _ = trees
+    paid = jnp.ones_like(lanes.reward)
+    bar = float(np.median(np.exp(lanes.log)))
+    found = np.asarray(credit.unlikely(lanes, paid, bar))
+    np.testing.assert_array_equal(found == 1, np.exp(lanes.log) < bar)
+    assert 0 < found.mean() < 1
