@@ -1,4 +1,4 @@
-"""``levelburst report``: the page of a run or a study again, or one page about several runs."""
+"""``levelburst report``: the page of what a folder holds again, or one page about several runs."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from experiments.errors import ConfigError
 
 @dataclasses.dataclass(frozen=True)
 class ReportConfig:
-    """Writes the page of a run, or of a study, again; of several runs, one page that compares
-    them: the first is what the others are held against."""
+    """Writes the page of a run, of a study or of step signals again; of several runs, one page that
+    compares them: the first is what the others are held against."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
-    """Folders of runs, or of one study (runs/study-quick/NAME)."""
+    """Folders of runs, or of one study (runs/study-quick/NAME), or of one grade, training or
+    question of step signals (runs/signals-quick/NAME)."""
     out: Path = Path("comparison.html")
     """Where the page about several runs goes."""
 
@@ -38,10 +39,9 @@ def run(
     if len(paths) > 1:
         return _several(given)
     (path,) = paths
-    if _is_study(path):
-        from experiments.study_report import write_study
-
-        return _written(path, lambda: print(f"report  {write_study(path)}"))
+    writer = _writer(path)
+    if writer:
+        return _written(path, lambda: print(f"report  {writer(path)}"))
     _, folder = load(path)
     if not (path / "results.json").is_file():
         raise ConfigError(
@@ -76,9 +76,23 @@ def _written(path: Path, write: Callable[[], None]) -> int:
     return 0
 
 
-def _is_study(path: Path) -> bool:
+def _writer(path: Path) -> Callable[[Path], Path] | None:
+    """Who writes the page of what is no run of its own; None of a run."""
     try:
         stored = json.loads((path / "results.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(stored, dict) and stored.get("command") == "study"
+        command = stored["command"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if command == "study":
+        from experiments.study_report import write_study
+
+        return write_study
+    if command == "signals plot":
+        from experiments.signals.question_page import write_question
+
+        return write_question
+    if command in ("signals grade", "signals train"):
+        from experiments.signals.page import write_signals
+
+        return write_signals
+    return None

@@ -20,7 +20,7 @@ from experiments.folder import RunFolder
 from experiments.signals.confidence import foretell, vote
 from experiments.signals.config import SignalsConfig
 from experiments.signals.ready import ready
-from experiments.signals.trained import read
+from experiments.signals.trained import credit, read
 from experiments.study_folder import digest
 from icl.signals import grades, truth
 from icl.signals.lanes import Table
@@ -39,6 +39,9 @@ def identity(kind: str, config: SignalsConfig, method: str, seed: int) -> dict[s
     """What a cell depends on."""
     if kind in CONFIDENCE:
         sizes = {"levels": config.levels, "small": config.preset == "smoke"}
+        return {"kind": kind, "method": method, "seed": seed} | sizes
+    if kind == "credit":
+        sizes = {"budget": config.budget, "small": config.preset == "smoke"}
         return {"kind": kind, "method": method, "seed": seed} | sizes
     leave = {"method", "seeds", "seed", "preset", "out", *(TRAINED if kind == "grade" else GRADED)}
     fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in leave}
@@ -108,6 +111,7 @@ KINDS: Mapping[str, Callable[[SignalsConfig, str, int], Values]] = {
     "foretell": foretell,
     "vote": vote,
     "read": read,
+    "credit": credit,
 }  # of confidence, the method is a regime (icl/signals/breakdowns.py), or what is shown
 
 

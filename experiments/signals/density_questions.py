@@ -23,7 +23,7 @@ STRUCTURE = ("tree-grpo-move", "tree-rl", "gigpo", "vine-ppo")
 UNSURE, MASKED, CEILING = "spo-unsure", "spo-masked", "spo-oracle"
 DENSITIES = (1.0, 0.7, 0.4, 0.25, 0.1)
 HABIT = 4.0  # 96 % for one action, where it does not matter which
-SETTINGS = (("regular", 1.0, 0.0), ("irregular", 0.0, 0.0), ("irregular, sure", 0.0, HABIT))
+SETTINGS = (("regular", 1.0, 0.0), ("irregular", 0.0, 0.0), ("irregular, policy sure", 0.0, HABIT))
 """Name, regularity of decisive steps, habit of the policy."""
 DENSE, SPARSE = ("regular", 1.0), ("irregular", 0.1)
 TOY = (
@@ -35,7 +35,7 @@ TOY = (
 def _density_spots(base: SignalsConfig) -> list[Spot]:
     return [
         Spot(
-            {"policy": name, "density": density, "method": method},
+            {"steps": name, "density": density, "method": method},
             "grade",
             dataclasses.replace(
                 base, method=(), habit=habit,
@@ -51,15 +51,15 @@ def _density_spots(base: SignalsConfig) -> list[Spot]:
 
 def _density_claims(found: Answers) -> list[Verdict]:
     def score(
-        measure: str, methods: tuple[str, ...], policy: str, density: float
+        measure: str, methods: tuple[str, ...], steps: str, density: float
     ) -> dict[int, float]:
         return mean_of(
-            [found(measure, method=m, policy=policy, density=density) for m in methods]
+            [found(measure, method=m, steps=steps, density=density) for m in methods]
         )  # fmt: skip
 
-    def lead(measure: str, policy: str, density: float) -> dict[int, float]:
+    def lead(measure: str, steps: str, density: float) -> dict[int, float]:
         structure, chunks = (
-            score(measure, methods, policy, density) for methods in (STRUCTURE, CHUNKS)
+            score(measure, methods, steps, density) for methods in (STRUCTURE, CHUNKS)
         )
         return {seed: structure[seed] - chunks[seed] for seed in structure}
 
@@ -83,9 +83,9 @@ def _density_claims(found: Answers) -> list[Verdict]:
             claim("", f"correlation: the oracle's cut points are above VinePPO ({words})",
                   difference(best, vine), ABOVE)
         )  # fmt: skip
-    sure = "irregular, sure"
+    sure = "irregular, policy sure"
     unsure, masked, chunk, vine = (
-        mean_of([found("correlation", method=m, policy=sure, density=x) for x in DENSITIES])
+        mean_of([found("correlation", method=m, steps=sure, density=x) for x in DENSITIES])
         for m in (UNSURE, MASKED, "spo-chunk", "vine-ppo")
     )
     known = "correlation, policy sure of what does not matter: "

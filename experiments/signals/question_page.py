@@ -16,7 +16,7 @@ TOLD: Mapping[str, str] = {
     "correlation": "correlation of credit and exact advantage",
     "sign": "share of right signs where it matters",
     "located": "fatal steps that are located",
-    "cosine": "cosine of the estimated and the exact policy gradient",
+    "cosine": "cosine to the exact policy gradient",
     "success": "success, mean over the training",
     "final": "success at its end",
     "idle": "part of what won runs are paid that goes to idle steps",
@@ -26,7 +26,7 @@ TOLD: Mapping[str, str] = {
     "right": "share of the levels that are answered right",
     "saved": "share of the actions that is saved",
 }  # values that are drawn, where rows have them
-PARTS = ("policy", "regularity", "part", "noise", "budget")  # fields that panels differ in
+PARTS = ("steps", "part", "noise", "budget")  # fields that panels differ in
 TRAINING = "training"  # across: the share of the budget that is used up, in percent
 
 
@@ -94,13 +94,15 @@ def measured(results: Mapping[str, Any]) -> list[str]:
 
 
 def panels(results: Mapping[str, Any], measure: str) -> list[tuple[str, dict[str, Line]]]:
-    """Title -> lines of every panel of a measure."""
+    """Title -> lines of every panel that has a measure."""
     rows, parts = [flat(row) for row in results["rows"]], differing(results)
     made = []
     for place in dict.fromkeys(tuple(row[name] for name in parts) for row in rows):
         own = [row for row in rows if tuple(row[name] for name in parts) == place]
         words = ", ".join(f"{name} {value}" for name, value in zip(parts, place, strict=True))
-        made.append((words, _lines(own, results["axes"], measure)))
+        lines = _lines(own, results["axes"], measure)
+        if lines:
+            made.append((words, lines))
     return made
 
 

@@ -20,15 +20,16 @@ def draw(results: Mapping[str, Any], target: Any) -> None:
     measures = results.get("drawn") or drawable(results)[:1]
     drawn = [(measure, *part) for measure in measures for part in panels(results, measure)]
     names = list(dict.fromkeys(name for _, _, lines in drawn for name in lines))
-    wide = len(drawn) // len(measures) if len(measures) > 1 else min(len(drawn), 3)
+    rows = len(drawn) > 3 and len(drawn) % len(measures) == 0 and len(measures) > 1
+    wide = len(drawn) // len(measures) if rows else min(len(drawn), 3)
     with drawing(len(drawn), results["text"], target, wide) as (figure, axes):
         handles: dict[str, Any] = {}
         for index, (axis, (measure, words, lines)) in enumerate(zip(axes, drawn, strict=True)):
             axis.set_title(words, loc="left", fontweight="bold", pad=8)
             handles |= draw_lines(axis, lines, names)
             axis.set_xlabel(across(results["axes"]))
-            if index % wide == 0:
-                axis.set_ylabel(TOLD[measure])
+            if index % wide == 0 or measure != drawn[index - 1][0]:
+                axis.set_ylabel(measure if measure == "success" else TOLD[measure])
         figure.legend(
             list(handles.values()), list(handles), loc="outside upper center", ncols=4,
             frameon=False,

@@ -1,14 +1,16 @@
-"""Cells of a trained model: what its confidence foretells, and how votes by it come out."""
+"""Cells of a trained model: what its confidence foretells, votes by it, and credit of its steps."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from agents import checkpoint
 from envs.core import Env, Level
@@ -22,11 +24,16 @@ from icl.actor import ModelActor
 from icl.arms import Arm
 from icl.contexts import Context
 from icl.demonstrations import show
+from icl.signals import grades
 from icl.signals.ballots import Poll, polls, rewarded
 from icl.signals.confidence import default_window
 from icl.signals.lanes import go, start
+from icl.signals.methods import Signal
 from icl.signals.omens import Foretold, foretold
-from icl.signals.reader import reading
+from icl.signals.reader import Reading, reading
+from icl.signals.registry import Costs, measured, sized
+from icl.signals.truth import advantages
+from icl.signals.world import World, world
 
 TASK = dataclasses.replace(
     QUICK, arms=("bursty",), readers=(), families=("commit",), test_families=(), horizon=24,
@@ -34,6 +41,25 @@ TASK = dataclasses.replace(
 )  # fmt: skip
 """The main job in one family that ends in an answer, its hands steady: what is chosen is said."""
 LANES = 128
+FEW, GRADED, FORKS = 8, 2, 1024  # levels, lanes of each, and forks of each step, that are graded
+
+
+class Scene(NamedTuple):
+    """A trained model and what it reads, L levels that it has not seen.
+
+    Attributes:
+        actor: the model.
+        env: the family, wrappers included.
+        levels: stacked on L.
+        contexts: Context[L, P], their demonstrations.
+        lengths: int32[L], the steps of them that are read.
+    """
+
+    actor: ModelActor
+    env: Env
+    levels: Level
+    contexts: Context
+    lengths: jax.Array
 
 
 def read(config: SignalsConfig, shown: str, seed: int) -> dict[str, Any]:
@@ -42,17 +68,9 @@ def read(config: SignalsConfig, shown: str, seed: int) -> dict[str, Any]:
     and some fail, and of every way to vote the share of levels that it answers right and the share
     of majority's actions that it saves. ``shown``: demonstrations in its context."""
     small = config.preset == "smoke"
-    count = max(config.levels // 16, 1) * 16
-    actor, unseen = _trained(count, seed, small)
+    scene = _scene(max(config.levels // 16, 1) * 16, int(shown), seed, small)
     key = jax.random.fold_in(new_key(seed), 7)
-    show_key, play_key = jax.random.split(key)
-    found = _show(show_key, Arm(), ((unseen,),), count=count, demos=TASK.demos, kinds=("whole",))
-    levels, contexts = jax.tree.map(lambda x: x[0], (found.levels[0], found.contexts))
-    contexts, lengths = jax.tree.map(lambda x: x[0], contexts), found.lengths[0, 0, :, int(shown)]
-    lanes = 32 if small else LANES
-    told, votes = jax.device_get(
-        _play(actor, unseen.env, levels, contexts, lengths, play_key, lanes=lanes)
-    )
+    told, votes = jax.device_get(_play(scene, key, lanes=32 if small else LANES))
     whole = votes["majority"].actions
     return {
         "success": float(told.success.mean()),
@@ -70,25 +88,75 @@ def read(config: SignalsConfig, shown: str, seed: int) -> dict[str, Any]:
     }
 
 
+def credit(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
+    """How near a method's credit comes to the advantages of the same model, which has a memory, so
+    that they are known by forks: one demonstration, the first lanes of a group in each of a few
+    levels."""
+    small = config.preset == "smoke"
+    actor, env, *rest = _scene(16, 1, seed, small)
+    scene = Scene(actor, env, *jax.tree.map(lambda x: x[:FEW], tuple(rest)))
+    place = world(scene.env, scene.levels)
+    cost_key, key = jax.random.split(jax.random.fold_in(new_key(seed), 8))
+    steps, pieces = jax.device_get(_measure(scene, place, cost_key))
+    costs = Costs(float(steps), {name: float(count) for name, count in pieces.items()})
+    forks = 32 if small else FORKS
+    graded = _graded(sized(method, config.budget, costs), forks)
+    correlation, sign, actions = jax.device_get(graded(scene, place, key))
+    return {"correlation": float(correlation), "sign": float(sign), "actions": float(actions)}
+
+
+@jax.jit
+def _measure(scene: Scene, place: World, key: jax.Array) -> Any:
+    return measured(place, _agent(scene), key)
+
+
+@functools.lru_cache(maxsize=32)
+def _graded(method: Callable[..., Signal], forks: int) -> Any:
+    """(Scene, World, key) -> correlation, sign, actions; one function a method."""
+
+    @jax.jit
+    def run(scene: Scene, place: World, key: jax.Array) -> tuple[jax.Array, ...]:
+        agent = _agent(scene)
+        group_key, fork_key = jax.random.split(key)
+        found = method(place, agent, group_key)
+        node = grades.received(found.lanes, found.credit)
+        lanes, node = jax.tree.map(lambda x: x[:, :GRADED], (found.lanes, node))
+        truth = advantages(agent, scene.env, fork_key, scene.levels, lanes, forks)
+        # What the noise of the forks leaves of an advantage of 0 has no sign.
+        sure = lanes.own & (jnp.abs(truth) > 4 / forks**0.5)
+        return (
+            grades.correlation(node, truth, lanes.own),
+            grades.sign(node, truth, sure),
+            found.actions.mean(),
+        )
+
+    return run
+
+
+def _agent(scene: Scene) -> Reading:
+    return reading(scene.actor, scene.contexts, scene.lengths)
+
+
 _show = jax.jit(show, static_argnames=("count", "demos", "kinds"))
 
 
 @functools.partial(jax.jit, static_argnames="lanes")
-def _play(
-    actor: ModelActor,
-    env: Env,
-    levels: Level,
-    contexts: Context,
-    lengths: jax.Array,
-    key: jax.Array,
-    *,
-    lanes: int,
-) -> tuple[Foretold, dict[str, Poll]]:
-    agent = reading(actor, contexts, lengths)
+def _play(scene: Scene, key: jax.Array, *, lanes: int) -> tuple[Foretold, dict[str, Poll]]:
+    agent, env, levels = _agent(scene), scene.env, scene.levels
     begun = start(agent, env, key, levels, lanes)
     played, _ = go(agent, env, levels, begun)
     votes = polls(agent, env, levels, begun, rewarded(env, levels), (lanes,))
     return foretold(played, default_window(env.horizon)), votes
+
+
+def _scene(count: int, shown: int, seed: int, small: bool) -> Scene:
+    """``count`` levels, a multiple of 16, of each of which so many demonstrations are shown."""
+    actor, unseen = _trained(count, seed, small)
+    key = jax.random.fold_in(new_key(seed), 9)
+    found = _show(key, Arm(), ((unseen,),), count=count, demos=TASK.demos, kinds=("whole",))
+    levels = jax.tree.map(lambda x: x[0], found.levels[0])
+    contexts = jax.tree.map(lambda x: x[0, 0], found.contexts)
+    return Scene(actor, unseen.env, levels, contexts, found.lengths[0, 0, :, shown])
 
 
 @functools.lru_cache(maxsize=8)

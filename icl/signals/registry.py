@@ -59,15 +59,19 @@ def entries() -> Mapping[str, Entry]:
 
 def costs(world: World, agent: Agent, key: jax.Array, runs: int = 32) -> Costs:
     """What ``runs`` runs in every level cost, on the host; the key is consumed."""
-
-    @jax.jit
-    def measure(world: World, agent: Agent, key: jax.Array) -> tuple[jax.Array, dict]:
-        lanes = Chains(runs)(world, agent, key).lanes
-        pieces = {name: cut(world, lanes).sum(-1).mean() for name, cut in _cuts(world).items()}
-        return lanes.live.sum(-1).mean(), pieces
-
-    steps, pieces = jax.device_get(measure(world, agent, key))
+    steps, pieces = jax.device_get(
+        jax.jit(measured, static_argnames="runs")(world, agent, key, runs=runs)
+    )
     return Costs(float(steps), {name: float(count) for name, count in pieces.items()})
+
+
+def measured(
+    world: World, agent: Agent, key: jax.Array, *, runs: int = 32
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """The fields of Costs as float32[]; pure, the key is consumed."""
+    lanes = Chains(runs)(world, agent, key).lanes
+    pieces = {name: cut(world, lanes).sum(-1).mean() for name, cut in _cuts(world).items()}
+    return lanes.live.sum(-1).mean(), pieces
 
 
 def _cuts(world: World) -> dict[str, Segmenter]:

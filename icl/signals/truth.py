@@ -6,14 +6,16 @@ Exact for Markov policies by dynamic programming over time, state and the action
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from envs.core import Env, Level
+from envs.core import Env, Episode, Level
 from envs.oracle import TIES, Values, optimal_values, policy_return, policy_values
 from envs.table import Table as Dynamics
-from icl.signals.lanes import Agent, Lanes, Snapshot, at_step, go
+from icl.signals.lanes import Agent, Lanes, Snapshot, at_step, go, start
 
 
 class Truth(struct.PyTreeNode):
@@ -139,6 +141,76 @@ def forked(
     played, _ = go(agent, env, levels, begun, many(time))
     earned = played.returns.reshape(*lane.shape, count).mean(-1)
     return earned, played.generated
+
+
+class Again(struct.PyTreeNode):
+    """An Agent that does what was done before, and remembers it as another one would.
+
+    Attributes:
+        agent: the other one. The memory is its memory, and the actions int32[T].
+    """
+
+    agent: Any
+
+    def begin(self, env: Env, level: Level) -> tuple[Any, jax.Array]:
+        """No actions yet; ``replayed`` sets them."""
+        return self.agent.begin(env, level), jnp.zeros(env.horizon, jnp.int32)
+
+    def logits(
+        self, env: Env, level: Level, episode: Episode, before: jax.Array, memory: Any
+    ) -> tuple[jax.Array, Any]:
+        """Of the one action that was chosen."""
+        own, actions = memory
+        logits, own = self.agent.logits(env, level, episode, before, own)
+        done = jnp.arange(logits.shape[-1]) == actions[episode.time]
+        return jnp.where(done, 0.0, -jnp.inf), (own, actions)
+
+
+def replayed(agent: Agent, env: Env, levels: Level, lanes: Lanes) -> Snapshot:
+    """Snapshot[L, N, T] before every step of Lanes[L, N, T], by playing their actions again. They
+    are those of the lanes where chance has no part in the environment."""
+    again = Again(agent)
+    begun = start(again, env, jax.random.key(0), levels, lanes.action.shape[1])
+    own, _ = begun.memory
+    _, snapshots = go(again, env, levels, begun.replace(memory=(own, lanes.action)))
+    return snapshots.replace(memory=snapshots.memory[0])
+
+
+def advantages(
+    agent: Agent, env: Env, key: jax.Array, levels: Level, lanes: Lanes, count: int = 1024
+) -> jax.Array:
+    """float32[L, N, T]: the advantages of the actions of Lanes[L, N, T], for policies with memory
+    in environments without chance: what the reward and the value behind a step are more than the
+    value before it, each value the mean of forks. 0 at steps that are not live.
+
+    Args:
+        agent: of each level, stacked on L.
+        env: the family, wrappers included.
+        key: consumed.
+        levels: stacked on L.
+        lanes: the runs.
+        count: forks of each step; the error of a value is at most half of 1 / √count times the
+            largest return.
+    """
+    snapshots, horizon = replayed(agent, env, levels, lanes), lanes.action.shape[-1]
+    shape = lanes.action.shape[:2]
+    lane = jnp.broadcast_to(jnp.arange(shape[1]), shape)
+
+    def value(inputs: tuple[jax.Array, jax.Array]) -> jax.Array:
+        time, key = inputs
+
+        def look() -> jax.Array:
+            at = jnp.full(shape, time)
+            return forked(agent, env, key, levels, snapshots, lane, at, count)[0]
+
+        there = lanes.live[..., time]
+        return jnp.where(there, jax.lax.cond(there.any(), look, lambda: jnp.zeros(shape)), 0.0)
+
+    # A step at a time: all forks at once would not fit the memory.
+    found = jax.lax.map(value, (jnp.arange(horizon), jax.random.split(key, horizon)))
+    before = jnp.moveaxis(found, 0, -1)
+    after = jnp.concatenate([before[..., 1:], jnp.zeros_like(before[..., :1])], axis=-1)
+    return jnp.where(lanes.live, lanes.reward + after - before, 0.0)
 
 
 def _splits(best: Values, lanes: Lanes) -> jax.Array:

@@ -64,7 +64,11 @@ def test_grades_are_kept_and_made_once(ran, tmp_path, monkeypatch):
     first = results(tmp_path / "found/grade")
     assert [row["seed"] for row in first["rows"]] == [0, 1]
     assert 16 <= first["rows"][0]["actions"] <= 24
-    assert (tmp_path / "found/grade/report.html").stat().st_size > 1e6
+    page = tmp_path / "found/grade/report.html"
+    first_page = page.read_bytes()
+    assert len(first_page) > 1e6
+    page.unlink()
+    assert cli.run(["report", "found/grade"]) == 0 and page.read_bytes() == first_page
 
     def again(*_):
         raise AssertionError("measured again")
@@ -115,6 +119,9 @@ def test_a_question_is_answered_and_gone_on_with(tmp_path, monkeypatch):
     assert len(first["rows"]) == 4 and first["rows"] == results(tmp_path / "runs")["rows"]
     page = write_question(tmp_path / "runs").read_text(encoding="utf-8")
     assert "Do more runs cost more?" in page and "more runs take more actions" in page
+    (tmp_path / "runs/report.html").unlink()
+    assert cli.run(["report", str(tmp_path / "runs")]) == 0
+    assert (tmp_path / "runs/report.html").read_text(encoding="utf-8") == page
     lost = sorted((tmp_path / "cells").iterdir())[0]
     lost.unlink()
     said.clear()

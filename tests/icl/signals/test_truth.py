@@ -12,7 +12,7 @@ from icl.signals import truth
 from icl.signals.lanes import Table, go, start
 from icl.signals.stopping import Guard
 from tests.envs.worlds import each
-from tests.icl.signals.worlds import backwards, exactly, plain, play, quick, softmax
+from tests.icl.signals.worlds import backwards, exactly, plain, play, quick, recurrent, softmax
 
 EXACT = quick(truth.exact)
 RUNS = 40
@@ -199,3 +199,31 @@ def test_success_is_the_mean_of_play(known):
     error = np.sqrt(exact * (1 - exact) / count)
     assert (np.abs(returns.mean(1) - exact) < 4 * error).all()
     assert ((exact > 0.02) & (exact < 0.98)).all()
+
+
+def test_runs_played_again_leave_the_snapshots_that_they_left(calm):
+    agent = recurrent(calm)
+    lanes, snapshots = play(calm, agent, jax.random.key(3), 6)
+    again = quick(truth.replayed)(agent, calm.env, calm.levels, lanes)
+    live = np.asarray(lanes.live)
+    assert live.any() and not live.all()
+    for one, two in zip(
+        jax.tree.leaves((snapshots.memory, snapshots.before, snapshots.episode)),
+        jax.tree.leaves((again.memory, again.before, again.episode)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(np.asarray(one)[live], np.asarray(two)[live])
+
+
+def test_advantages_by_forks_are_the_exact_ones_but_for_their_noise(calm):
+    agent, count = calm.leaning(1.0), 400
+    lanes, _ = play(calm, agent, jax.random.key(4), 3)
+    exact = EXACT(calm.env, calm.dynamics, agent.scores, lanes)
+    found = quick(truth.advantages, static_argnames="count")(
+        agent, calm.env, jax.random.key(5), calm.levels, lanes, count=count
+    )
+    away, live = np.asarray(found - exact.advantage), np.asarray(lanes.live)
+    assert not away[~live].any() and np.abs(exact.advantage).max() > 0.1
+    # The variance of a return of 0 or 1 is at most a quarter; two values make an advantage.
+    assert np.sqrt((away[live] ** 2).mean()) < np.sqrt(0.5 / count)
+    assert np.abs(away).max() < 5 * np.sqrt(0.5 / count)
