@@ -12,13 +12,15 @@ import tyro
 from experiments.errors import ConfigError
 from experiments.families import known
 from experiments.presets import named_in
-from experiments.signals.config import PRESETS, SignalsConfig, check
+from experiments.signals.config import PRESETS, SignalsConfig, VoteConfig, check, check_vote
 
 USAGE = """usage: levelburst signals grade | train [--method NAME …] [--family NAME] [OPTIONS]
+       levelburst signals vote [--regime NAME …] [--budget K] [OPTIONS]
        levelburst signals plot QUESTION … | all [--preset smoke | quick | full]
 
   grade   how near each method's credit comes to the exact advantage, at equal actions
   train   how far a policy comes that learns from it, at equal actions
+  vote    what votes by confidence get right and save, of runs that break down
   plot    the answers to a question, with intervals, as one picture"""
 
 
@@ -55,8 +57,10 @@ def run(arguments: list[str], parse: Callable[..., Any], prepare: Callable[[], N
     word, *rest = arguments
     if word == "plot":
         return _plot(parse(PlotConfig, "signals plot", rest), prepare)
+    if word == "vote":
+        return _vote(parse(VoteConfig, "signals vote", rest), prepare, rest)
     if word not in ("grade", "train"):
-        raise ConfigError(f"signals: unknown word {word!r}; use grade, train or plot")
+        raise ConfigError(f"signals: unknown word {word!r}; use grade, train, vote or plot")
     given: SignalsConfig = parse(
         SignalsConfig, f"signals {word}", rest, _base(named_in(rest, "quick"))
     )
@@ -115,6 +119,23 @@ def _measure(word: str, given: SignalsConfig, root: Path, arguments: Sequence[st
     folder.write(f"{word}/results.json", found)
     print(f"\nresults {root / word / 'results.json'}")
     print(f"report  {write_signals(root / word)}")
+    return 0
+
+
+def _vote(given: VoteConfig, prepare: Callable[[], None], arguments: Sequence[str]) -> int:
+    check_vote(given)
+    root = _root(given.out, "")
+    prepare()
+    from experiments.signals.answers import answer
+    from experiments.signals.question_page import write_question
+    from experiments.signals.table import votes
+    from experiments.signals.vote import question
+
+    command = " ".join(["levelburst", "signals", "vote", *arguments])
+    found = answer(question(given), given, root, command, print)
+    print("\n" + "\n".join(votes(found["rows"])))
+    print(f"\nresults {root / 'vote/results.json'}")
+    print(f"report  {write_question(root / 'vote')}")
     return 0
 
 

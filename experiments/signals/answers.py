@@ -12,15 +12,14 @@ import jax
 
 from experiments.folder import RunFolder, environment
 from experiments.signals.cells import kept
-from experiments.signals.config import SignalsConfig
 from experiments.signals.question import Answers, Question
 
 
 def answer(
-    question: Question, base: SignalsConfig, root: Path, command: str, say: Callable[[str], Any]
+    question: Question, base: Any, root: Path, command: str, say: Callable[[str], Any]
 ) -> dict[str, Any]:
-    """Writes ``root/NAME/results.json`` and returns what it holds; ``say`` is told of every spot,
-    ``command`` is the line that makes it again."""
+    """Writes ``root/NAME/results.json`` and returns what it holds; ``base`` are the settings that
+    the spots vary, ``say`` is told of every spot, ``command`` is the line that makes it again."""
     folder, rows, spots = RunFolder(root), [], question.spots(base)
     began, computed = time.monotonic(), 0.0
     for number, spot in enumerate(spots, 1):

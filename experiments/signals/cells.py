@@ -17,8 +17,8 @@ from envs.wrappers import Sticky, wrap
 from experiments.cli_envs import made, settings
 from experiments.errors import ConfigError
 from experiments.folder import RunFolder
-from experiments.signals.confidence import foretell, vote
-from experiments.signals.config import SignalsConfig
+from experiments.signals.confidence import foretell, poll, vote
+from experiments.signals.config import SignalsConfig, VoteConfig
 from experiments.signals.ready import ready
 from experiments.signals.trained import credit, read
 from experiments.study_folder import digest
@@ -29,27 +29,27 @@ from icl.signals.registry import Costs, costs, sized
 from icl.signals.training import learn
 from icl.signals.world import World, drawn, world
 
-TRAINED = ("total", "learning_rate", "epochs")  # fields that a grade does not depend on
-GRADED = ("repetitions",)  # nor a training on this
+LEFT = ("method", "regime", "seeds", "seed", "preset", "out")  # fields that no cell depends on
+ONLY = {"foretell": ("levels",), "vote": ("levels",), "read": ("levels",), "credit": ("budget",)}
+WITHOUT = {"grade": ("total", "learning_rate", "epochs"), "train": ("repetitions",)}
 GROUPS = 2  # what the key of graded groups is folded with
 Values = dict[str, Any]
+Settings = SignalsConfig | VoteConfig
 
 
-def identity(kind: str, config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
+def identity(kind: str, config: Settings, method: str, seed: int) -> dict[str, Any]:
     """What a cell depends on."""
-    if kind in CONFIDENCE:
-        sizes = {"levels": config.levels, "small": config.preset == "smoke"}
-        return {"kind": kind, "method": method, "seed": seed} | sizes
-    if kind == "credit":
-        sizes = {"budget": config.budget, "small": config.preset == "smoke"}
-        return {"kind": kind, "method": method, "seed": seed} | sizes
-    leave = {"method", "seeds", "seed", "preset", "out", *(TRAINED if kind == "grade" else GRADED)}
-    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in leave}
+    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in LEFT}
+    if kind in ONLY:
+        small = isinstance(config, SignalsConfig) and config.preset == "smoke"
+        fields = {k: fields[k] for k in ONLY[kind]} | {"small": small}
+    for name in WITHOUT.get(kind, ()):
+        del fields[name]
     return {"kind": kind, "method": method, "seed": seed} | fields
 
 
 def kept(
-    folder: RunFolder, kind: str, config: SignalsConfig, method: str, seed: int
+    folder: RunFolder, kind: str, config: Settings, method: str, seed: int
 ) -> tuple[Values, bool]:
     """A cell's values, and whether they were there already; else it is computed and kept."""
     name = identity(kind, config, method, seed)
@@ -104,14 +104,14 @@ def train(config: SignalsConfig, method: str, seed: int) -> Values:
     }
 
 
-CONFIDENCE = ("foretell", "vote", "read")
-KINDS: Mapping[str, Callable[[SignalsConfig, str, int], Values]] = {
+KINDS: Mapping[str, Callable[[Any, str, int], Values]] = {
     "grade": grade,
     "train": train,
     "foretell": foretell,
     "vote": vote,
     "read": read,
     "credit": credit,
+    "poll": poll,
 }  # of confidence, the method is a regime (icl/signals/breakdowns.py), or what is shown
 
 

@@ -11,10 +11,13 @@ import numpy as np
 
 import envs
 from envs.core import Env, Level
+from envs.families.commit import Commit
 from envs.keys import new_key
-from experiments.signals.config import SignalsConfig
+from experiments.cli_envs import made, settings
+from experiments.errors import ConfigError
+from experiments.signals.config import SignalsConfig, VoteConfig
 from icl.signals.ballots import ballots
-from icl.signals.breakdowns import REGIMES
+from icl.signals.breakdowns import regime_of
 from icl.signals.distances import far_levels
 from icl.signals.omens import omens
 
@@ -27,7 +30,7 @@ def foretell(config: SignalsConfig, regime: str, seed: int) -> dict[str, Any]:
     env, levels = _rooms(config.levels, seed)
     lanes = 128 if config.preset != "smoke" else 32
     key = jax.random.fold_in(new_key(seed), 5)
-    found = jax.device_get(omens(env, key, levels, _numbers(regime), lanes=lanes))
+    found = jax.device_get(omens(env, key, levels, regime_of(regime), lanes=lanes))
     told = found.local.told & found.even.told
     made: dict[str, Any] = {
         noise: {score: {"auroc": _mean(area[told])} for score, area in foretold.auroc.items()}
@@ -45,8 +48,7 @@ def vote(config: SignalsConfig, regime: str, seed: int) -> dict[str, Any]:
     actions that it saves, warm-up counted."""
     env, levels = _rooms(2 * config.levels, seed)
     budgets = (128, 256) if config.preset != "smoke" else (32, 64)
-    key = jax.random.fold_in(new_key(seed), 6)
-    found = jax.device_get(ballots(env, key, levels, _numbers(regime), budgets=budgets))
+    found = jax.device_get(ballots(env, _key(seed), levels, regime_of(regime), budgets=budgets))
     whole = found["majority"].actions
     return {
         str(number): {
@@ -60,20 +62,47 @@ def vote(config: SignalsConfig, regime: str, seed: int) -> dict[str, Any]:
     }
 
 
+def poll(config: VoteConfig, regime: str, seed: int) -> dict[str, Any]:
+    """The same of votes that are set by hand.
+
+    Raises:
+        ConfigError: the family has no answers or no oracle, its levels are too near, or there is no
+            such regime.
+    """
+    env = made(config.family, settings(config.set))
+    if not env.num_states or not isinstance(env.bare, Commit):
+        raise ConfigError(
+            f"family {config.family} has no answers that end an episode, so runs cannot vote; use "
+            "commit, or a family derived from it"
+        )
+    try:
+        numbers = regime_of(regime)
+        levels = _far(env, config.levels, seed, config.nearest, config.farthest)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    sizes = {"budgets": (config.budget,), "warmup": config.warmup}
+    found = jax.device_get(ballots(env, _key(seed), levels, numbers, **sizes))
+    whole = found["majority"].actions.sum()
+    return {
+        way: {"right": float(x.right.mean()), "saved": 1 - float(x.actions.sum() / whole)}
+        for way, x in found.items()
+    }
+
+
 @functools.lru_cache(maxsize=8)
 def _rooms(count: int, seed: int) -> tuple[Env, Level]:
     """Rooms of ``commit`` in which the clue is far."""
     env = envs.make("commit", size=20, horizon=50, density=0.3)
-    pool, which = far_levels(env, jax.random.fold_in(new_key(seed), 4), count, NEAREST, FARTHEST)
-    return env, pool.levels(jnp.asarray(which))
+    return env, _far(env, count, seed, NEAREST, FARTHEST)
 
 
-def _numbers(regime: str) -> Any:
-    """Of ``NAME`` or ``NAME@field=number,…``."""
-    name, _, fields = regime.partition("@")
-    pairs = (field.split("=") for field in fields.split(",") if field)
-    changed = REGIMES[name].replace(**{field: float(value) for field, value in pairs})
-    return jax.tree.map(jnp.asarray, changed)
+def _far(env: Env, count: int, seed: int, nearest: int, farthest: int) -> Level:
+    pool, which = far_levels(env, jax.random.fold_in(new_key(seed), 4), count, nearest, farthest)
+    return pool.levels(jnp.asarray(which))
+
+
+def _key(seed: int) -> jax.Array:
+    return jax.random.fold_in(new_key(seed), 6)
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -61,6 +61,34 @@ class SignalsConfig:
     again."""
 
 
+@dataclasses.dataclass(frozen=True)
+class VoteConfig:
+    """Lets runs of a policy that breaks down vote over their answers, by confidence and plainly."""
+
+    regime: tuple[str, ...] = ("late",)
+    """What a breakdown does, of icl/signals/breakdowns.py; NAME@field=number sets its numbers."""
+    family: str = "commit"
+    """A family in which an answer ends the episode, or `module:Class`."""
+    set: tuple[str, ...] = ("size=20", "horizon=50", "density=0.3")
+    """Fields of the family in place of its defaults."""
+    nearest: int = 24
+    """Fewest steps from the start to the answer."""
+    farthest: int = 36
+    """Most of them."""
+    budget: int = 128
+    """K, runs of a level at most."""
+    warmup: int = 16
+    """Of them, those that are played to their end and set the threshold."""
+    levels: int = 128
+    """Levels of a seed."""
+    seeds: int = 5
+    """Repetitions of everything. Intervals are over seeds."""
+    seed: int = 0
+    """The first."""
+    out: str = "runs/signals-quick"
+    """Folder of the results. What is there already is not computed again."""
+
+
 PRESETS: dict[str, SignalsConfig] = {
     "smoke": SignalsConfig(
         method=("grpo", "tree-grpo-move", "vine-ppo"), levels=4, repetitions=2, seeds=2,
@@ -90,4 +118,23 @@ def check(config: SignalsConfig) -> None:
         raise ConfigError("method is empty; give at least one, `levelburst signals` lists them")
     if len(set(config.method)) < len(config.method):
         raise ConfigError(f"method {' '.join(config.method)}: a name stands twice; give each once")
+    check_families((config.family,))
+
+
+def check_vote(config: VoteConfig) -> None:
+    """Raises ConfigError where a setting makes no sense; families and regimes are looked up later,
+    as that needs JAX."""
+    least = {"nearest": 1, "warmup": 1, "levels": 1, "seeds": 1, "seed": 0}
+    for field, low in least.items():
+        if getattr(config, field) < low:
+            raise ConfigError(f"{field} {getattr(config, field)}: use a number of {low} or more")
+    if config.farthest < config.nearest:
+        raise ConfigError(f"farthest {config.farthest} is below nearest {config.nearest}; raise it")
+    if config.budget <= config.warmup:
+        raise ConfigError(
+            f"budget {config.budget}: the first {config.warmup} runs only set the threshold; use a "
+            "larger budget, as 128, or a smaller warmup"
+        )
+    if not config.regime or len(set(config.regime)) < len(config.regime):
+        raise ConfigError(f"regime {' '.join(config.regime) or 'is empty'}: give each name once")
     check_families((config.family,))

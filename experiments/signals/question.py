@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from experiments.signals.config import SignalsConfig
+from experiments.signals.config import SignalsConfig, VoteConfig
 from experiments.study import Verdict
 
 Row = dict[str, Any]
@@ -26,7 +26,7 @@ class Spot:
 
     at: Mapping[str, float | str]
     kind: str
-    config: SignalsConfig
+    config: SignalsConfig | VoteConfig
     method: str
     part: tuple[str, ...] = ()
 

@@ -53,6 +53,18 @@ def lines(word: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def votes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line a regime and way: the share of levels answered right, and of the actions saved."""
+    places = dict.fromkeys((row["regime"], row["way"]) for row in rows)
+    width = max(len(regime) for regime, _ in places) + 2
+    lines = [f"{'':<{width}}{'':<18}{'right':>16}{'saved':>16}"]
+    for regime, way in places:
+        own = [row for row in rows if (row["regime"], row["way"]) == (regime, way)]
+        told = (short(interval([row[field] for row in own])) for field in ("right", "saved"))
+        lines.append(f"{regime:<{width}}{way:<18}" + "".join(f"{text:>16}" for text in told))
+    return lines
+
+
 def at(rows: Sequence[Mapping[str, Any]], method: str, field: str, part: int) -> Interval:
     """A point of a curve, with its interval over seeds."""
     return interval([row[field][part] for row in rows if row["method"] == method])

@@ -12,6 +12,8 @@ where answers end the episode, as in ``commit``, they are the actions from ``MOV
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -71,6 +73,29 @@ REGIMES: Mapping[str, Regime] = MappingProxyType(
         "confidently-wrong": Regime(rarest=0.0, commonest=0.3, misled=0.3),
     }
 )
+
+
+def regime_of(name: str) -> Regime:
+    """A regime with its numbers as arrays: ``NAME``, or ``NAME@field=number,…`` for some of them in
+    place of its own, as in ``late@earliest=0.5``.
+
+    Raises:
+        ValueError: there is no such regime or field, or that is no number.
+    """
+    bare, _, fields = name.partition("@")
+    if bare not in REGIMES:
+        raise ValueError(f"unknown regime {bare!r}; known: {', '.join(REGIMES)}")
+    known = [field.name for field in dataclasses.fields(Regime)]
+    changes = {}
+    for word in filter(None, fields.split(",")):
+        field, _, value = word.partition("=")
+        try:
+            changes[field] = float(value)
+        except ValueError:
+            changes[field] = math.nan
+        if field not in known or not math.isfinite(changes[field]):
+            raise ValueError(f"regime field {word!r}: use name=number of {', '.join(known)}")
+    return jax.tree.map(jnp.asarray, REGIMES[bare].replace(**changes))
 
 
 class Fate(struct.PyTreeNode):

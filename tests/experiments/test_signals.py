@@ -129,6 +129,19 @@ def test_a_question_is_answered_and_gone_on_with(tmp_path, monkeypatch):
     assert len(said) == 1 and second["rows"] == first["rows"]
 
 
+def test_runs_vote_as_they_are_told(ran, tmp_path):
+    words = ("--set", "size=8", "horizon=20", "--nearest", "5", "--farthest", "12", "--levels", "4",
+             "--seeds", "2", "--budget", "12", "--warmup", "4", "--out", "found")  # fmt: skip
+    code, out, _ = ran("vote", *words, "--regime", "late", "late@slump=10,muddled=0")
+    assert code == 0 and "majority" in out and "online-low" in out
+    rows = results(tmp_path / "found/vote")["rows"]
+    right = {(row["regime"], row["way"], row["seed"]): row["right"] for row in rows}
+    # Without trouble all runs answer right.
+    assert right["late@slump=10,muddled=0", "majority", 0] == 1
+    assert all(row["saved"] == 0 for row in rows if row["way"] == "majority")
+    assert (tmp_path / "found/vote/report.html").stat().st_size > 1e5
+
+
 @pytest.mark.parametrize("name", questions.QUESTIONS)
 def test_claims_are_about_spots_that_there_are(name):
     """On made-up values that are the same everywhere every claim finds what it speaks of."""
@@ -162,7 +175,12 @@ def test_answers_refuse_what_is_not_one_spot():
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("paint",), "use grade, train or plot"),
+        (("paint",), "use grade, train, vote or plot"),
+        (("vote", "--budget", "12"), "the first 16 runs only set the threshold"),
+        (("vote", "--regime", "lat"), "unknown regime 'lat'"),
+        (("vote", "--regime", "late@early=3"), "use name=number of sharpness"),
+        (("vote", "--family", "dark-room"), "has no answers that end an episode"),
+        (("vote", "--nearest", "40"), "farthest 36 is below nearest 40"),
         (("grade", "--method", "grop"), "did you mean 'grpo'"),
         (("grade", "--budget", "20"), "budget 20"),
         (("grade", "--method", "grpo@runs=0"), "numbers of 1 or more"),
