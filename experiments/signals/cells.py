@@ -30,7 +30,7 @@ from icl.signals.training import learn
 from icl.signals.world import World, drawn, world
 
 LEFT = ("method", "regime", "seeds", "seed", "preset", "out")  # fields that no cell depends on
-ONLY = {"foretell": ("levels",), "vote": ("levels",), "read": ("levels",), "credit": ("budget",)}
+ONLY = {"foretell": ("levels",), "vote": ("levels",), "read": (), "credit": ("budget",)}
 WITHOUT = {"grade": ("total", "learning_rate", "epochs"), "train": ("repetitions",)}
 GROUPS = 2  # what the key of graded groups is folded with
 Values = dict[str, Any]

@@ -41,7 +41,7 @@ TASK = dataclasses.replace(
 )  # fmt: skip
 """The main job in one family that ends in an answer, its hands steady: what is chosen is said."""
 LANES = 128
-FEW, GRADED, FORKS = 8, 2, 1024  # levels, lanes of each, and forks of each step, that are graded
+FEW, GRADED, FORKS = 4, 2, 1024  # levels, lanes of each, and forks of each step, that are graded
 
 
 class Scene(NamedTuple):
@@ -68,7 +68,7 @@ def read(config: SignalsConfig, shown: str, seed: int) -> dict[str, Any]:
     and some fail, and of every way to vote the share of levels that it answers right and the share
     of majority's actions that it saves. ``shown``: demonstrations in its context."""
     small = config.preset == "smoke"
-    scene = _scene(max(config.levels // 16, 1) * 16, int(shown), seed, small)
+    scene = _scene(int(shown), seed, small)
     key = jax.random.fold_in(new_key(seed), 7)
     told, votes = jax.device_get(_play(scene, key, lanes=32 if small else LANES))
     whole = votes["majority"].actions
@@ -93,7 +93,7 @@ def credit(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
     that they are known by forks: one demonstration, the first lanes of a group in each of a few
     levels."""
     small = config.preset == "smoke"
-    actor, env, *rest = _scene(16, 1, seed, small)
+    actor, env, *rest = _scene(1, seed, small)
     scene = Scene(actor, env, *jax.tree.map(lambda x: x[:FEW], tuple(rest)))
     place = world(scene.env, scene.levels)
     cost_key, key = jax.random.split(jax.random.fold_in(new_key(seed), 8))
@@ -149,9 +149,10 @@ def _play(scene: Scene, key: jax.Array, *, lanes: int) -> tuple[Foretold, dict[s
     return foretold(played, default_window(env.horizon)), votes
 
 
-def _scene(count: int, shown: int, seed: int, small: bool) -> Scene:
-    """``count`` levels, a multiple of 16, of each of which so many demonstrations are shown."""
-    actor, unseen = _trained(count, seed, small)
+def _scene(shown: int, seed: int, small: bool) -> Scene:
+    """The levels that the model has not seen, so many demonstrations shown of each."""
+    actor, unseen = _trained(seed, small)
+    count = unseen.ids.shape[0]
     key = jax.random.fold_in(new_key(seed), 9)
     found = _show(key, Arm(), ((unseen,),), count=count, demos=TASK.demos, kinds=("whole",))
     levels = jax.tree.map(lambda x: x[0], found.levels[0])
@@ -160,11 +161,13 @@ def _scene(count: int, shown: int, seed: int, small: bool) -> Scene:
 
 
 @functools.lru_cache(maxsize=8)
-def _trained(levels: int, seed: int, small: bool) -> tuple[ModelActor, LevelSet]:
-    """The model of a seed, and ``levels`` levels that it has not seen."""
-    config = dataclasses.replace(TASK, seed=seed, seeds=1, levels=levels)
+def _trained(seed: int, small: bool) -> tuple[ModelActor, LevelSet]:
+    """The model of a seed, and the levels of its test that it has not seen."""
+    config = dataclasses.replace(TASK, seed=seed, seeds=1)
     if small:
-        config = dataclasses.replace(config, updates=8, report_every=4, train_levels=128)
+        config = dataclasses.replace(
+            config, updates=8, report_every=4, train_levels=128, levels=16
+        )  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
         job = Comparison(config, RunFolder(Path(place)))
         fill(job)
