@@ -75,7 +75,7 @@ def signals(name: str, found: Mapping[str, Any], near: str) -> list[str]:
         f"![{found['text']}]({near}/signals-{name}.svg)",
         "",
         f"`{found['command']}` on {_machine(found['environment'])}: "
-        f"{found['environment']['seconds'] / 60:.0f} minutes.",
+        f"{_minutes(found['environment']['seconds'])}.",
         "",
         *_table(("claim", "estimate", "95 % interval", "", "in the paper"), rows),
     ]
@@ -189,6 +189,12 @@ def _races(found: Mapping[str, Any], parts: Sequence[str]) -> list[list[Mapping[
 def _table(heads: Sequence[str], rows: Any) -> list[str]:
     head, *lines = [f"| {' | '.join(line)} |" for line in (heads, ["---"] * len(heads), *rows)]
     return [head.replace("|  |", "| |"), *lines]
+
+
+def _minutes(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    return f"{seconds / 60:.0f} minutes"
 
 
 def _verdict(verdict: Mapping[str, Any]) -> tuple[str, ...]:

@@ -100,8 +100,8 @@ def _measure(word: str, given: SignalsConfig, root: Path, arguments: Sequence[st
         raise ConfigError(str(error)) from None
     for method in given.method:
         for seed in range(given.seed, given.seed + given.seeds):
-            values, _ = kept(folder, word, given, method, seed)
-            rows.append({"method": method, "seed": seed} | values)
+            cell = kept(folder, word, given, method, seed)
+            rows.append({"method": method, "seed": seed} | cell.values)
         told = lines(word, rows)
         print("\n".join(told if method == given.method[0] else told[-1:]), flush=True)
     command = " ".join(["levelburst", "signals", word, *arguments])

@@ -21,19 +21,20 @@ def answer(
     """Writes ``root/NAME/results.json`` and returns what it holds; ``base`` are the settings that
     the spots vary, ``say`` is told of every spot, ``command`` is the line that makes it again."""
     folder, rows, spots = RunFolder(root), [], question.spots(base)
-    began, computed = time.monotonic(), 0.0
+    seconds: dict[str, float] = {}  # of cells: a spot may be one of several parts of one
+    began = time.monotonic()
     for number, spot in enumerate(spots, 1):
         news = False
         for seed in range(base.seed, base.seed + base.seeds):
-            values, there = kept(folder, spot.kind, spot.config, spot.method, seed)
-            news |= not there
+            cell = kept(folder, spot.kind, spot.config, spot.method, seed)
+            values, news = cell.values, news | cell.fresh
+            seconds[cell.name] = cell.seconds
             for name in spot.part:
                 values = values[name]
             rows.append(dict(spot.at) | {"seed": seed} | values)
         if news:
             place = ", ".join(f"{axis} {value}" for axis, value in spot.at.items())
-            computed = time.monotonic() - began
-            say(f"[{number}/{len(spots)}] {place} ({computed:.0f} s)")
+            say(f"[{number}/{len(spots)}] {place} ({time.monotonic() - began:.0f} s)")
     result = {
         "schema": 1,
         "command": "signals plot",
@@ -45,7 +46,7 @@ def answer(
         "paper": question.paper,
         "config": dataclasses.asdict(base),
         "environment": environment(jax.devices()),
-        "seconds": round(computed, 1),
+        "seconds": round(sum(seconds.values()), 1),
         "rows": rows,
         "verdicts": question.claims(Answers(rows)),
     }

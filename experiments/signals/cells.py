@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -48,17 +49,34 @@ def identity(kind: str, config: Settings, method: str, seed: int) -> dict[str, A
     return {"kind": kind, "method": method, "seed": seed} | fields
 
 
-def kept(
-    folder: RunFolder, kind: str, config: Settings, method: str, seed: int
-) -> tuple[Values, bool]:
-    """A cell's values, and whether they were there already; else it is computed and kept."""
-    name = identity(kind, config, method, seed)
-    path = f"cells/{digest(name)}.json"
-    if (folder.path / path).exists():
-        return folder.read(path)["values"], True
-    values = KINDS[kind](config, method, seed)
-    folder.write(path, name | {"values": values})
-    return values, False
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """Attributes:
+    name: the hash of what it depends on.
+    values: what was measured.
+    seconds: that it took.
+    fresh: whether it was measured just now.
+    """
+
+    name: str
+    values: Values
+    seconds: float
+    fresh: bool
+
+
+def kept(folder: RunFolder, kind: str, config: Settings, method: str, seed: int) -> Cell:
+    """A cell as the folder keeps it; else it is measured and kept."""
+    what = identity(kind, config, method, seed)
+    name = digest(what)
+    path = f"cells/{name}.json"
+    fresh = not (folder.path / path).exists()
+    if fresh:
+        began = time.monotonic()
+        values = KINDS[kind](config, method, seed)
+        seconds = round(time.monotonic() - began, 2)
+        folder.write(path, what | {"values": values, "seconds": seconds})
+    stored = folder.read(path)
+    return Cell(name, stored["values"], stored.get("seconds", 0.0), fresh)
 
 
 def grade(config: SignalsConfig, method: str, seed: int) -> Values:
