@@ -18,6 +18,7 @@ from envs.core import static
 
 NEVER = -1e9  # logit of what cannot be chosen; finite, so that 0 times it is 0
 
+
 class GRPOConfig(struct.PyTreeNode):
     """Numbers are traced.
 

@@ -38,6 +38,7 @@ class Plan:
         reference: what answers are held against (icl/signals/instances.py).
         spread: ε of the filter, in hundredths; -1 for no filter.
         batch: groups in a lesson of SRL.
+        last: 1 where the expert's last step is asked for, too; 0 as in the paper.
     """
 
     way: str
@@ -45,6 +46,7 @@ class Plan:
     reference: instances.Reference = "expert"
     spread: int = 1
     batch: int = 4
+    last: int = 0
 
 
 def planned(text: str) -> Plan:
@@ -69,7 +71,7 @@ def teach(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
     groups drawn that were learned from. Of ``bc``: after as many updates as SRL made by then."""
     plan = planned(method)
     place, policy = _hard(config, seed)
-    first = coaching.begin(policy, place.env.horizon)
+    first = coaching.begin(policy)
     learner = GRPOConfig(config.epochs, config.learning_rate, kl=0.0)
     if plan.way == "bc":
         updates = _course(config, dataclasses.replace(plan, way="srl"), seed).updates
@@ -92,8 +94,10 @@ def _course(config: SignalsConfig, plan: Plan, seed: int) -> Course:
     place, policy = _hard(config, seed)
     key = new_key(seed)
     run, restored = _expert(config, seed), jax.random.fold_in(key, 10)
+    whole = plan.way == "one-shot"
+    first = coaching.begin(policy, place.env.horizon if whole else instances.LONGEST)
     try:
-        if plan.way == "one-shot":
+        if whole:
             wanted = instances.whole(place, run, restored)
             teachers, shares = (Stepwise(wanted, longest=place.env.horizon),), (1.0,)
         else:
@@ -102,12 +106,12 @@ def _course(config: SignalsConfig, plan: Plan, seed: int) -> Course:
             teachers = play
             if plan.way != "rl":
                 wanted = instances.steps(
-                    place, run, restored, moves=plan.moves, reference=plan.reference
-                )
+                    place, run, restored, moves=plan.moves, reference=plan.reference,
+                    last=bool(plan.last),
+                )  # fmt: skip
                 teachers = (Stepwise(wanted, plan.batch, plan.spread / 100), *play)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    first = coaching.begin(policy, place.env.horizon)
     learner = GRPOConfig(config.epochs, config.learning_rate, kl=0.0)
     return ready(
         coaching.learn, place, teachers, shares, jax.random.fold_in(key, 11), first, learner,

@@ -155,10 +155,10 @@ class Course(struct.PyTreeNode):
     kept: jax.Array
 
 
-def begin(policy: Table, horizon: int) -> jax.Array:
-    """float32[L, S, A + E]: a policy that says END as readily as an action with logit 0, at any
-    length up to the longest of an answer and to the horizon."""
-    shape = (*policy.scores.shape[:2], max(horizon, LONGEST) + 1)
+def begin(policy: Table, longest: int = LONGEST) -> jax.Array:
+    """float32[L, S, A + longest + 1]: a policy that says END as readily as an action with logit 0,
+    after however many actions."""
+    shape = (*policy.scores.shape[:2], longest + 1)
     return jnp.concatenate([policy.scores, jnp.zeros(shape)], axis=-1)
 
 

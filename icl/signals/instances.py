@@ -65,6 +65,7 @@ def steps(
     *,
     moves: int = 1,
     reference: Reference = "expert",
+    last: bool = False,
 ) -> Instances:
     """The instances of an expert's runs. On the host: sizes depend on how long the runs are.
 
@@ -75,6 +76,7 @@ def steps(
         moves: of one step.
         reference: what an answer is held against: the ``expert``'s actions, every ``optimal`` way
             to play as many actions, or the ``states`` that the expert came through.
+        last: the last step has its instance, too.
 
     Raises:
         ValueError: a step is longer than 8 actions; or optimal ways are asked for where hands
@@ -85,6 +87,7 @@ def steps(
     first = begins & (np.asarray(segments.index(jnp.asarray(begins))) % moves == 0)
     count = first.sum(-1)
     live = np.asarray(lanes.live)[:, 0].sum(-1)
+    count = count + last
     most = max(4 * -(-int(count.max() - 1) // 4), 4)  # few sizes: few programs
     place = np.full((len(count), most + 1), live[:, None])
     for level, row in enumerate(first):

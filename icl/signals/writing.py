@@ -11,7 +11,6 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from agents.grpo import NEVER
 from agents.ppo import chosen
 from envs.core import Env, Level, advance
 from icl.signals.instances import Instances
@@ -78,14 +77,15 @@ def write(
         def word(carry, time: jax.Array):
             episode, live, formed = carry
             state, over = number(episode.state), episode.timestep.last
-            can = legal(actions, scores.shape[-1], time)
-            logits = jnp.where(can, scores[state], NEVER)
+            row = scores[state]
+            logits = jnp.append(row[:actions], row[actions + time])
             word_key, step_key = jax.random.split(jax.random.fold_in(key, time))
             chose = jax.random.categorical(word_key, logits).astype(jnp.int32)
-            ends = chose >= actions
+            ends = chose == actions
             after = advance(env, step_key, level, episode, jnp.minimum(chose, actions - 1))
             after = jax.tree.map(lambda new, old: jnp.where(live & ~ends, new, old), after, episode)
-            told = state, chose, chosen(logits, chose), live, number(after.state)
+            column = chose + jnp.where(ends, time, 0)
+            told = state, column, chosen(logits, chose), live, number(after.state)
             formed = formed | (live & ends)
             return (after, live & ~ends & ~over, formed), told
 
