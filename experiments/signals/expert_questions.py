@@ -12,7 +12,7 @@ from experiments.signals.question import Answers, Question, Spot
 from experiments.signals.question_page import TRAINING
 from experiments.study import ABOVE, Verdict, claim, difference, level, within
 
-TOTAL = 76800  # actions of a level: about 500 lessons of SRL
+TOTAL = 48000  # actions of a level: 300 to 400 lessons of SRL
 RATE = 0.02  # at 0.1 answers that stop half way are settled on before the rest is found
 
 
@@ -36,13 +36,13 @@ class Part:
     moves: int = 1
     habit: float = 0.0
 
-    def spot(self, base: SignalsConfig, at: dict[str, str], way: str, total: int = TOTAL) -> Spot:
+    def spot(self, base: SignalsConfig, at: dict[str, str], way: str) -> Spot:
         """Of a teacher (experiments/signals/taught.py); a quarter of the preset's levels."""
         config = dataclasses.replace(
             base, method=(), family=self.family, set=self.set, skill=self.skill, habit=self.habit,
-            levels=max(base.levels // 4, 2), total=total, learning_rate=RATE,
+            levels=max(base.levels // 4, 2), total=TOTAL, learning_rate=RATE,
         )  # fmt: skip
-        if not way.startswith("rl"):
+        if self.moves > 1 and way.startswith(("srl", "bc")):
             way = f"{way}{',' if '@' in way else '@'}moves={self.moves}"
         return Spot({"part": self.name} | at, "teach", config, way)
 
@@ -53,10 +53,11 @@ ONE = Part("gauntlet, one way", "gauntlet", WALK, 1.0)
 MANY = Part("key-door, many ways", "key-door", ROOMS, 0.0, 3)
 
 # The ordering. ------------------------------------------------------------------------------------
+ASKED = "srl@last=1"  # every step of the expert's, so that nothing else is lacking
 WAYS = {
     "SRL→RL": "srl-rl",
     "SRL": "srl",
-    "SRL, last step too": "srl@last=1",
+    "SRL, last step too": ASKED,
     "one-shot": "one-shot",
     "RL": "rl",
     "cloning": "bc",
@@ -103,12 +104,13 @@ EXPERT = Question(
 )
 
 # The filter. --------------------------------------------------------------------------------------
-SPREADS = {"none": -1, "ε = 0.01": 1, "ε = 0.1": 10, "ε = 0.2": 20}
+SPREADS = {"none": ",spread=-1", "ε = 0.01": "", "ε = 0.1": ",spread=10", "ε = 0.2": ",spread=20"}
+"""The filters, and what they add to a teacher's name: equal cells have equal names."""
 
 
 def _filter_spots(base: SignalsConfig) -> list[Spot]:
     return [
-        part.spot(base, {"filter": name}, f"srl@last=1,spread={spread}")
+        part.spot(base, {"filter": name}, f"{ASKED}{spread}")
         for part in (ONE, MANY)
         for name, spread in SPREADS.items()
     ]
@@ -165,15 +167,18 @@ FREE = Part(
     "gauntlet, half of it free", "gauntlet",
     ("moments=12", "spelling=2", "density=0.5", "horizon=28"), 0.5,
 )  # fmt: skip
-SURE = dataclasses.replace(MANY, name="key-door, sure of one way", skill=1.0, habit=2.0)
-HELD = {"the expert's step": "expert", "all optimal ways": "optimal", "states": "states"}
+SURE = dataclasses.replace(MANY, name="key-door, sure of one way", habit=2.0)
+HELD = {
+    "the expert's step": "",
+    "all optimal ways": ",reference=optimal",
+    "states": ",reference=states",
+}
 PARTS = (LOCK, FREE, MANY, SURE)
-HALF = TOTAL // 2
 
 
 def _reference_spots(base: SignalsConfig) -> list[Spot]:
     return [
-        part.spot(base, {"reference": name}, f"srl@last=1,reference={held}", HALF)
+        part.spot(base, {"reference": name}, f"{ASKED}{held}")
         for part in PARTS
         for name, held in HELD.items()
     ]

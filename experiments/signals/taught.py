@@ -88,7 +88,7 @@ def teach(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
     }
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=16)
 def _course(config: SignalsConfig, plan: Plan, seed: int) -> Course:
     """What a teacher came to; imitation asks for that of SRL again."""
     place, policy = _hard(config, seed)

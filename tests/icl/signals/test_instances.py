@@ -90,7 +90,7 @@ def test_what_cannot_be_told_apart_is_refused(walk, sticky):
     place, run = walk
     with pytest.raises(ValueError, match="up to 10 actions, 8 at most"):
         instances.steps(place, run, KEY, moves=5, last=True)
-    free = made(2, spelling=4, density=0.2, moments=3, horizon=13)
+    free = made(2, spelling=4, density=0.1, moments=6, horizon=25)
     every = instances.demonstrated(free, jax.random.key(1))
     with pytest.raises(ValueError, match=r"in \d+ optimal ways, 32 at most"):
         instances.steps(free, every, KEY, moves=2, reference="optimal")

@@ -109,10 +109,8 @@ def test_free_moves_are_punished_by_the_experts_step_only(walk):
     scores = jnp.concatenate([scores, end], -1)
     means = {}
     for kind in ("expert", "optimal", "states"):
-        wanted = instances.steps(
-            place, run, jax.random.key(4), last=True, reference=kind
-        )
-        answers, rewards = written(place, scores, wanted, jax.random.key(0))
+        wanted = instances.steps(place, run, jax.random.key(4), last=True, reference=kind)
+        _, rewards = written(place, scores, wanted, jax.random.key(0))
         move = np.asarray(run[0].state)[:, 0, :6:2] // 8  # 8 numbers a moment
         free = ~np.take_along_axis(np.asarray(place.levels.decisive), move, axis=1)
         means[kind] = np.asarray(rewards)[:, :3][free]
