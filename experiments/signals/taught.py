@@ -56,14 +56,17 @@ def planned(text: str) -> Plan:
         ConfigError: there is none of that name, or no such field.
     """
     way, _, fields = text.partition("@")
-    pairs = [field.partition("=")[::2] for field in fields.split(",") if field]
-    known = {field.name for field in dataclasses.fields(Plan)} - {"way"}
-    if way not in WAYS or not {name for name, _ in pairs} <= known:
+    told = dict(field.partition("=")[::2] for field in fields.split(",") if field)
+    whole = {field.name for field in dataclasses.fields(Plan)} - {"way", "reference"}
+    held = told.pop("reference", Plan.reference)
+    fine = all(name in whole and value.lstrip("-").isdigit() for name, value in told.items())
+    if way not in WAYS or held not in instances.REFERENCES or not fine:
         raise ConfigError(
-            f"teacher {text!r}: use one of {', '.join(WAYS)}, and after an @ fields of "
-            f"{', '.join(sorted(known))}, as in srl@moves=2"
+            f"teacher {text!r}: use one of {', '.join(WAYS)}, and after an @ numbers of "
+            f"{', '.join(sorted(whole))}, or reference= {', '.join(instances.REFERENCES)}, as in "
+            "srl@moves=2"
         )
-    return Plan(way, **{n: x if n == "reference" else int(x) for n, x in pairs})  # type: ignore
+    return Plan(way, **{n: int(x) for n, x in told.items()}, reference=held)
 
 
 def teach(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:

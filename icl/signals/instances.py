@@ -8,7 +8,7 @@ A run of N steps gives N - 1 instances, the world restored before steps 1 to N -
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ LONGEST = 8  # actions of a step
 PATHS = 32  # optimal ways to play a step that are told apart
 
 Reference = Literal["expert", "optimal", "states"]
+REFERENCES: tuple[Reference, ...] = get_args(Reference)
 
 
 class Instances(struct.PyTreeNode):

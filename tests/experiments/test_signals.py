@@ -15,6 +15,7 @@ from experiments.signals.config import PRESETS, SignalsConfig, check
 from experiments.signals.question import Answers, Question, Spot
 from experiments.signals.question_page import write_question
 from experiments.signals.ready import refuse
+from experiments.signals.taught import planned, teach
 from experiments.study import ABOVE, claim, difference
 from icl.signals.methods import Chains
 from icl.signals.registry import entries
@@ -128,11 +129,11 @@ def test_claims_are_about_spots_that_there_are(name):
     question = questions.QUESTIONS[name]
     fields = ("correlation", "auroc", "ratio", "right", "saved", "sign", "located", "cosine",
               "padding", "idle")  # fmt: skip
-    paths = {"success": [0.1, 0.5], "idle": [0.1, 0.1]}
+    paths = {"success": [0.1, 0.5], "idle": [0.1, 0.1], "updates": [0, 9]}
     rows = [
         dict(spot.at)
         | {"seed": seed, **dict.fromkeys(fields, 0.5)}
-        | (paths if spot.kind == "train" else {})
+        | (paths if spot.kind in ("train", "teach") else {})
         for spot in question.spots(PRESETS["quick"])
         for seed in range(5)
     ]
@@ -141,6 +142,47 @@ def test_claims_are_about_spots_that_there_are(name):
     verdicts = question.claims(Answers(rows))
     assert verdicts and all(verdict["seeds"] == 5 for verdict in verdicts)
     assert not any(verdict["holds"] for verdict in verdicts if verdict["claim"].endswith("beat"))
+
+
+def test_a_policy_learns_from_an_expert_in_levels_that_it_never_wins(tmp_path):
+    """Every way to teach, through a question and its page, on levels of three moves."""
+    fields = ("moments=3", "density=1", "horizon=4")
+    base = SignalsConfig(
+        method=(), set=fields, skill=0.0, levels=2, total=400, seeds=2, preset="smoke"
+    )
+
+    def spots(base: SignalsConfig) -> list[Spot]:
+        return [
+            Spot({"part": "a", "method": way}, "teach", base, way)
+            for way in ("srl@last=1", "rl", "bc@last=1")
+        ]
+
+    def claims(found: Answers) -> list:
+        srl, rl, bc = (
+            found.last("success", method=way) for way in ("srl@last=1", "rl", "bc@last=1")
+        )
+        assert found("updates", method="srl@last=1") == found("updates", method="bc@last=1")
+        return [claim("", "it learns", difference(bc, rl), ABOVE) for _ in srl]
+
+    question = Question("teach", "Who learns?", ("training", "method"), spots, claims, "")
+    found = answer(question, base, tmp_path, "", lambda _: None)
+    kept = {row["method"]: row["kept"] for row in found["rows"]}
+    assert 0 < kept["srl@last=1"] <= 1 and kept["bc@last=1"] == 0
+    assert found["verdicts"][0]["estimate"] > 0
+    page = write_question(tmp_path / "teach").read_text(encoding="utf-8")
+    assert "share of the groups drawn" in page
+
+
+@pytest.mark.parametrize("text", ["slr", "srl@speed=1", "srl@moves"])
+def test_a_teacher_that_there_is_not_is_refused(text):
+    with pytest.raises(ConfigError, match="teacher|moves"):
+        planned(text)
+
+
+def test_levels_that_are_won_too_easily_are_refused():
+    easy = SignalsConfig(method=(), set=("moments=2", "horizon=4"), levels=2, skill=3.0)
+    with pytest.raises(ConfigError, match="not won in 64 runs, 2 are wanted: lower --skill"):
+        teach(easy, "rl", 0)
 
 
 def test_answers_refuse_what_is_not_one_spot():
