@@ -80,6 +80,7 @@ def _expert_claims(found: Answers) -> list[Verdict]:
             for first, second, paper in (
                 ("SRL→RL", "SRL", "28.3, 27.6"),
                 ("SRL", "one-shot", "27.6, 25.9"),
+                ("SRL, last step too", "one-shot", "27.6, 25.9"),
                 ("one-shot", "RL", "25.9, 24.5"),
                 ("SRL→RL", "RL", "28.3, 24.5"),
                 ("SRL, last step too", "SRL", ""),

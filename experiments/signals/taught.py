@@ -56,11 +56,14 @@ def planned(text: str) -> Plan:
         ConfigError: there is none of that name, or no such field.
     """
     way, _, fields = text.partition("@")
-    told = dict(field.partition("=")[::2] for field in fields.split(",") if field)
+    told: dict[str, str] = {}
+    for field in fields.split(",") if fields else ():
+        name, _, told[name] = field.partition("=")
     whole = {field.name for field in dataclasses.fields(Plan)} - {"way", "reference"}
-    held = told.pop("reference", Plan.reference)
+    named = told.pop("reference", "expert")
+    held: instances.Reference | None = next((x for x in instances.REFERENCES if x == named), None)
     fine = all(name in whole and value.lstrip("-").isdigit() for name, value in told.items())
-    if way not in WAYS or held not in instances.REFERENCES or not fine:
+    if way not in WAYS or held is None or not fine:
         raise ConfigError(
             f"teacher {text!r}: use one of {', '.join(WAYS)}, and after an @ numbers of "
             f"{', '.join(sorted(whole))}, or reference= {', '.join(instances.REFERENCES)}, as in "

@@ -263,7 +263,8 @@ def imitate(
             scores, moments = carry
             slope = jax.grad(lambda x: -jax.vmap(likely)(x, run).sum())(scores)
             step, moments = config.optimiser().update(slope, moments)
-            return (scores - config.learning_rate * step, moments), None
+            rate = config.learning_rate
+            return (jax.tree.map(lambda old, new: old - rate * new, scores, step), moments), None
 
         fits = time < updates[:, -1]
         (better, moments), _ = jax.lax.scan(epoch, (scores, moments), length=config.epochs)

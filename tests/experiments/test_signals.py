@@ -1,5 +1,6 @@
 """levelburst signals: graded, learned from, asked; kept, gone on with, and refused."""
 
+import dataclasses
 import json
 import sys
 import types
@@ -16,7 +17,7 @@ from experiments.signals.question import Answers, Question, Spot
 from experiments.signals.question_page import write_question
 from experiments.signals.ready import refuse
 from experiments.signals.taught import planned, teach
-from experiments.study import ABOVE, claim, difference
+from experiments.study import ABOVE, claim, difference, level
 from icl.signals.methods import Chains
 from icl.signals.registry import entries
 
@@ -144,25 +145,25 @@ def test_claims_are_about_spots_that_there_are(name):
     assert not any(verdict["holds"] for verdict in verdicts if verdict["claim"].endswith("beat"))
 
 
+WAYS = ("srl@last=1", "bc@last=1")
+HARD = SignalsConfig(
+    method=(), set=("moments=5", "density=1", "horizon=5"), skill=9.0, levels=2, total=900,
+    learning_rate=0.1, seeds=2, preset="smoke",
+)  # fmt: skip
+
+
 def test_a_policy_learns_from_an_expert_in_levels_that_it_never_wins(tmp_path):
-    """Every way to teach, through a question and its page, on levels of three moves."""
-    fields = ("moments=3", "density=1", "horizon=4")
-    base = SignalsConfig(
-        method=(), set=fields, skill=0.0, levels=2, total=400, seeds=2, preset="smoke"
-    )
+    """Every way to teach, through a question and its page, on levels of five moves."""
+    base = dataclasses.replace(HARD, skill=0.0)
 
     def spots(base: SignalsConfig) -> list[Spot]:
-        return [
-            Spot({"part": "a", "method": way}, "teach", base, way)
-            for way in ("srl@last=1", "rl", "bc@last=1")
-        ]
+        return [Spot({"part": "a", "method": way}, "teach", base, way) for way in WAYS]
 
     def claims(found: Answers) -> list:
-        srl, rl, bc = (
-            found.last("success", method=way) for way in ("srl@last=1", "rl", "bc@last=1")
-        )
-        assert found("updates", method="srl@last=1") == found("updates", method="bc@last=1")
-        return [claim("", "it learns", difference(bc, rl), ABOVE) for _ in srl]
+        srl, bc = ({w: found(w, method=way) for w in ("success", "updates")} for way in WAYS)
+        assert srl["updates"] == bc["updates"]
+        learned = {seed: path[-1] - path[0] for seed, path in bc["success"].items()}
+        return [claim("", "it learns", level(learned), ABOVE)]
 
     question = Question("teach", "Who learns?", ("training", "method"), spots, claims, "")
     found = answer(question, base, tmp_path, "", lambda _: None)
@@ -175,14 +176,13 @@ def test_a_policy_learns_from_an_expert_in_levels_that_it_never_wins(tmp_path):
 
 @pytest.mark.parametrize("text", ["slr", "srl@speed=1", "srl@moves"])
 def test_a_teacher_that_there_is_not_is_refused(text):
-    with pytest.raises(ConfigError, match="teacher|moves"):
+    with pytest.raises(ConfigError, match="as in srl@moves=2"):
         planned(text)
 
 
 def test_levels_that_are_won_too_easily_are_refused():
-    easy = SignalsConfig(method=(), set=("moments=2", "horizon=4"), levels=2, skill=3.0)
     with pytest.raises(ConfigError, match="not won in 64 runs, 2 are wanted: lower --skill"):
-        teach(easy, "rl", 0)
+        teach(HARD, "rl", 0)
 
 
 def test_answers_refuse_what_is_not_one_spot():

@@ -29,7 +29,8 @@ def walk():
 def test_instances_are_drawn_until_the_batch_is_full_or_none_is_left():
     rng = np.random.default_rng(0)
     there, good = rng.random((400, 6)) < 0.8, rng.random((400, 6)) < 0.5
-    asked, kept = jax.device_get(coaching.drawn(jax.random.key(0), there, good, 2))
+    have, fine = jnp.asarray(there), jnp.asarray(good)
+    asked, kept = jax.device_get(coaching.drawn(jax.random.key(0), have, fine, 2))
     assert not (asked & ~there).any() and ((asked & good) == kept).all()
     full = kept.sum(-1) == 2
     assert (kept.sum(-1) <= 2).all() and (asked[~full] == there[~full]).all()
@@ -38,7 +39,7 @@ def test_instances_are_drawn_until_the_batch_is_full_or_none_is_left():
     many, fine = there.sum(-1), (there & good).sum(-1)
     expected = np.where(fine >= 2, 2 * (many + 1) / (fine + 1), many)
     assert asked.sum(-1).mean() == pytest.approx(expected.mean(), rel=0.03)
-    every = coaching.drawn(jax.random.key(1), there, there, 3)[0]
+    every = coaching.drawn(jax.random.key(1), have, have, 3)[0]
     assert (every.sum(-1) == np.minimum(many, 3)).all()
 
 
@@ -79,7 +80,7 @@ def test_playing_never_says_end(walk):
 
 
 def test_steps_teach_what_the_budget_pays_for_and_play_goes_on_from_there(walk):
-    place, run, wanted = walk
+    place, _, wanted = walk
     first = coaching.begin(place.leaning(0.0), 4)
     teachers = (Stepwise(wanted, batch=2, longest=4), Playing())
     both = {}
