@@ -14,7 +14,7 @@ from experiments.signals import cells, questions
 from experiments.signals.answers import answer
 from experiments.signals.config import PRESETS, SignalsConfig, check
 from experiments.signals.question import Answers, Question, Spot
-from experiments.signals.question_page import write_question
+from experiments.signals.question_page import measured, write_question
 from experiments.signals.ready import refuse
 from experiments.signals.taught import planned, teach
 from experiments.study import ABOVE, claim, difference, level
@@ -170,8 +170,8 @@ def test_a_policy_learns_from_an_expert_in_levels_that_it_never_wins(tmp_path):
     kept = {row["method"]: row["kept"] for row in found["rows"]}
     assert 0 < kept["srl@last=1"] <= 1 and kept["bc@last=1"] == 0
     assert found["verdicts"][0]["estimate"] > 0
-    page = write_question(tmp_path / "teach").read_text(encoding="utf-8")
-    assert "share of the groups drawn" in page
+    assert measured(found) == ["success", "final", "kept"]
+    assert "Who learns?" in write_question(tmp_path / "teach").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("text", ["slr", "srl@speed=1", "srl@moves"])
