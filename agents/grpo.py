@@ -16,6 +16,8 @@ from flax import struct
 from agents.ppo import chosen
 from envs.core import static
 
+NEVER = -1e9  # logit of what cannot be chosen; finite, so that 0 times it is 0
+
 
 class GRPOConfig(struct.PyTreeNode):
     """Numbers are traced.
@@ -48,6 +50,7 @@ class Steps(struct.PyTreeNode):
         log: float32[L, N, T], its log-probability when it was chosen.
         credit: float32[L, N, T].
         counts: bool[L, N, T], the steps that are learned from.
+        legal: bool[L, N, T, A], what could be chosen; None: every action.
     """
 
     state: jax.Array
@@ -55,6 +58,7 @@ class Steps(struct.PyTreeNode):
     log: jax.Array
     credit: jax.Array
     counts: jax.Array
+    legal: jax.Array | None = None
 
 
 class Learner(struct.PyTreeNode):
@@ -80,14 +84,14 @@ def objective(
     """float32[L], to be raised: the clipped gain of every level, less the divergence."""
 
     def level(scores: jax.Array, reference: jax.Array, steps: Steps) -> jax.Array:
-        log = chosen(scores[steps.state], steps.action)
+        log = _log(scores, steps)
         # What does not count is not read: its gradient would be 0 times whatever stands there.
         ratio = jnp.exp(jnp.where(steps.counts, log - steps.log, 0.0))
         credit = jnp.where(steps.counts, steps.credit, 0.0)
         near = jnp.clip(ratio, 1 - config.low, 1 + config.high)
         gain = jnp.minimum(ratio * credit, near * credit)
         # The third of the estimators of Schulman 2020 ("Approximating KL Divergence"), as in GRPO.
-        away = chosen(reference[steps.state], steps.action) - log
+        away = _log(reference, steps) - log
         divergence = jnp.exp(away) - away - 1
         total = jnp.where(steps.counts, gain - config.kl * divergence, 0.0)
         return total.sum() / len(steps.state)
@@ -111,3 +115,11 @@ def improve(learner: Learner, steps: Steps, config: GRPOConfig) -> Learner:
     carry = (learner.scores, learner.moments)
     (scores, moments), _ = jax.lax.scan(epoch, carry, length=config.epochs)
     return learner.replace(scores=scores, moments=moments)
+
+
+def _log(scores: jax.Array, steps: Steps) -> jax.Array:
+    """float32[N, T]: the log-probability of what one level's steps chose, under float32[S, A]."""
+    logits = scores[steps.state]
+    if steps.legal is not None:
+        logits = jnp.where(steps.legal, logits, NEVER)
+    return chosen(logits, steps.action)

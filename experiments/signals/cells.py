@@ -12,15 +12,14 @@ import jax
 import jax.numpy as jnp
 
 from agents.grpo import GRPOConfig
-from envs.core import Env
 from envs.keys import new_key
-from envs.wrappers import Sticky, wrap
-from experiments.cli_envs import made, settings
 from experiments.errors import ConfigError
 from experiments.folder import RunFolder
 from experiments.signals.confidence import foretell, poll, vote
 from experiments.signals.config import SignalsConfig, VoteConfig
+from experiments.signals.place import environment
 from experiments.signals.ready import ready
+from experiments.signals.taught import teach
 from experiments.signals.trained import credit, read
 from experiments.study_folder import digest
 from icl.signals import grades, truth
@@ -32,7 +31,11 @@ from icl.signals.world import World, drawn, world
 
 LEFT = ("method", "regime", "seeds", "seed", "preset", "out")  # fields that no cell depends on
 ONLY = {"foretell": ("levels",), "vote": ("levels",), "read": (), "credit": ("budget",)}
-WITHOUT = {"grade": ("total", "learning_rate", "epochs"), "train": ("repetitions",)}
+WITHOUT = {
+    "grade": ("total", "learning_rate", "epochs"),
+    "train": ("repetitions",),
+    "teach": ("repetitions",),
+}
 GROUPS = 2  # what the key of graded groups is folded with
 Values = dict[str, Any]
 Settings = SignalsConfig | VoteConfig
@@ -130,6 +133,7 @@ KINDS: Mapping[str, Callable[[Any, str, int], Values]] = {
     "read": read,
     "credit": credit,
     "poll": poll,
+    "teach": teach,
 }  # of confidence, the method is a regime (icl/signals/breakdowns.py), or what is shown
 
 
@@ -143,21 +147,6 @@ def _place(config: SignalsConfig, seed: int) -> tuple[World, Table]:
         raise ConfigError(str(error)) from None
     place = world(env, levels)
     return place, place.leaning(config.skill, config.habit)
-
-
-def environment(config: SignalsConfig) -> Env:
-    """The family as set.
-
-    Raises:
-        ConfigError: there is none of that name, a field is wrong, or it has no oracle.
-    """
-    env = made(config.family, settings(config.set))
-    if not env.num_states:
-        raise ConfigError(
-            f"family {config.family} has no oracle: its states cannot be enumerated, so credit "
-            "cannot be graded; use one that `levelburst envs` lists with a number of states"
-        )
-    return wrap(Sticky, env, stickiness=config.stickiness) if config.stickiness else env
 
 
 def _sized(config: SignalsConfig, method: str, seed: int) -> Method:

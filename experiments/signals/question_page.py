@@ -25,6 +25,7 @@ TOLD: Mapping[str, str] = {
     "auroc": "AUROC of success",
     "right": "share of the levels that are answered right",
     "saved": "share of the actions that is saved",
+    "kept": "share of the groups drawn that are learned from",
 }  # values that are drawn, where rows have them
 PARTS = ("steps", "part", "noise", "budget")  # fields that panels differ in
 TRAINING = "training"  # across: the share of the budget that is used up, in percent
@@ -112,7 +113,8 @@ def flat(row: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(path, list):
         return dict(row)
     told = {"success": sum(path[1:]) / len(path[1:]), "final": path[-1], "curve": path}
-    return dict(row) | told | {"waits": row["idle"][-1], "idle": None}
+    still = {"waits": row["idle"][-1], "idle": None} if "idle" in row else {}
+    return dict(row) | told | still
 
 
 def _lines(rows: Sequence[Mapping[str, Any]], axes: Sequence[str], measure: str) -> dict[str, Line]:

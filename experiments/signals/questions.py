@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from experiments.signals.confidence_questions import LATENESS, OMENS, READER, VOTES
 from experiments.signals.density_questions import DENSITY, IDLING
+from experiments.signals.expert_questions import EXPERT, FILTER, REFERENCES
 from experiments.signals.learner_questions import LEARNER
 from experiments.signals.tree_questions import FORKS
 
 QUESTIONS = {
     question.name: question
-    for question in (OMENS, LATENESS, READER, VOTES, FORKS, DENSITY, IDLING, LEARNER)
-}
+    for question in (
+        OMENS, LATENESS, READER, VOTES, FORKS, DENSITY, IDLING, LEARNER, EXPERT, FILTER, REFERENCES,
+    )
+}  # fmt: skip

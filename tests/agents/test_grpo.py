@@ -131,3 +131,20 @@ def test_steps_that_do_not_count_teach_nothing(scores, steps):
         grpo.improve(grpo.start(scores, config), x, config).scores for x in (steps, noisy)
     )
     np.testing.assert_array_equal(one, other)
+
+
+def test_what_was_not_legal_is_as_if_it_were_not_there(scores, steps):
+    wider = jnp.concatenate([scores, 3 * jnp.ones((LEVELS, STATES, 2))], -1)
+    reference = jnp.concatenate([-scores, jnp.ones((LEVELS, STATES, 2))], -1)
+    can = jnp.broadcast_to(jnp.arange(ACTIONS + 2) < ACTIONS, (*steps.counts.shape, ACTIONS + 2))
+    config = GRPOConfig(kl=0.3)
+
+    def total(scores, reference, steps):
+        found = grpo.objective(scores, reference, steps, config)
+        return found.sum(), found
+
+    slope, found = jax.grad(total, has_aux=True)(wider, reference, steps.replace(legal=can))
+    expected = jax.grad(total, has_aux=True)(scores, -scores, steps)
+    np.testing.assert_allclose(found, expected[1], atol=1e-6)
+    np.testing.assert_allclose(slope[..., :ACTIONS], expected[0], atol=1e-6)
+    assert (slope[..., ACTIONS:] == 0).all()

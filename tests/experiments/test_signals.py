@@ -1,5 +1,6 @@
 """levelburst signals: graded, learned from, asked; kept, gone on with, and refused."""
 
+import dataclasses
 import json
 import sys
 import types
@@ -13,9 +14,10 @@ from experiments.signals import cells, questions
 from experiments.signals.answers import answer
 from experiments.signals.config import PRESETS, SignalsConfig, check
 from experiments.signals.question import Answers, Question, Spot
-from experiments.signals.question_page import write_question
+from experiments.signals.question_page import measured, write_question
 from experiments.signals.ready import refuse
-from experiments.study import ABOVE, claim, difference
+from experiments.signals.taught import planned, teach
+from experiments.study import ABOVE, claim, difference, level
 from icl.signals.methods import Chains
 from icl.signals.registry import entries
 
@@ -148,11 +150,11 @@ def test_claims_are_about_spots_that_there_are(name):
     question = questions.QUESTIONS[name]
     fields = ("correlation", "auroc", "ratio", "right", "saved", "sign", "located", "cosine",
               "padding", "idle")  # fmt: skip
-    paths = {"success": [0.1, 0.5], "idle": [0.1, 0.1]}
+    paths = {"success": [0.1, 0.5], "idle": [0.1, 0.1], "updates": [0, 9]}
     rows = [
         dict(spot.at)
         | {"seed": seed, **dict.fromkeys(fields, 0.5)}
-        | (paths if spot.kind == "train" else {})
+        | (paths if spot.kind in ("train", "teach") else {})
         for spot in question.spots(PRESETS["quick"])
         for seed in range(5)
     ]
@@ -161,6 +163,46 @@ def test_claims_are_about_spots_that_there_are(name):
     verdicts = question.claims(Answers(rows))
     assert verdicts and all(verdict["seeds"] == 5 for verdict in verdicts)
     assert not any(verdict["holds"] for verdict in verdicts if verdict["claim"].endswith("beat"))
+
+
+WAYS = ("srl@last=1", "bc@last=1")
+HARD = SignalsConfig(
+    method=(), set=("moments=5", "density=1", "horizon=5"), skill=9.0, levels=2, total=900,
+    learning_rate=0.1, seeds=2, preset="smoke",
+)  # fmt: skip
+
+
+def test_a_policy_learns_from_an_expert_in_levels_that_it_never_wins(tmp_path):
+    """Every way to teach, through a question and its page, on levels of five moves."""
+    base = dataclasses.replace(HARD, skill=0.0)
+
+    def spots(base: SignalsConfig) -> list[Spot]:
+        return [Spot({"part": "a", "method": way}, "teach", base, way) for way in WAYS]
+
+    def claims(found: Answers) -> list:
+        srl, bc = ({w: found(w, method=way) for w in ("success", "updates")} for way in WAYS)
+        assert srl["updates"] == bc["updates"]
+        learned = {seed: path[-1] - path[0] for seed, path in bc["success"].items()}
+        return [claim("", "it learns", level(learned), ABOVE)]
+
+    question = Question("teach", "Who learns?", ("training", "method"), spots, claims, "")
+    found = answer(question, base, tmp_path, "", lambda _: None)
+    kept = {row["method"]: row["kept"] for row in found["rows"]}
+    assert 0 < kept["srl@last=1"] <= 1 and kept["bc@last=1"] == 0
+    assert found["verdicts"][0]["estimate"] > 0
+    assert measured(found) == ["success", "final", "kept"]
+    assert "Who learns?" in write_question(tmp_path / "teach").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("text", ["slr", "srl@speed=1", "srl@moves"])
+def test_a_teacher_that_there_is_not_is_refused(text):
+    with pytest.raises(ConfigError, match="as in srl@moves=2"):
+        planned(text)
+
+
+def test_levels_that_are_won_too_easily_are_refused():
+    with pytest.raises(ConfigError, match="not won in 64 runs, 2 are wanted: lower --skill"):
+        teach(HARD, "rl", 0)
 
 
 def test_answers_refuse_what_is_not_one_spot():
