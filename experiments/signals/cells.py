@@ -20,6 +20,7 @@ from experiments.folder import RunFolder
 from experiments.signals.confidence import foretell, vote
 from experiments.signals.config import SignalsConfig
 from experiments.signals.ready import ready
+from experiments.signals.tooled import flaky, tooled
 from experiments.signals.trained import read
 from experiments.study_folder import digest
 from icl.signals import grades, truth
@@ -108,6 +109,8 @@ KINDS: Mapping[str, Callable[[SignalsConfig, str, int], Values]] = {
     "foretell": foretell,
     "vote": vote,
     "read": read,
+    "tools": tooled,
+    "flaky-tools": flaky,
 }  # of confidence, the method is a regime (icl/signals/breakdowns.py), or what is shown
 
 
