@@ -113,10 +113,11 @@ class Workshop(Env):
         order_key, one_key, two_key, pair_key, hide_key, which_key = jax.random.split(key, 6)
         count = self.items
         order = jax.random.permutation(order_key, count)
-        place = jnp.arange(count)
-        first = jnp.floor(jax.random.uniform(one_key, (count,)) * place).astype(jnp.int32)
-        # Another one: a step of 1 to place - 1 further on, round among those before.
-        step = 1 + jnp.floor(jax.random.uniform(two_key, (count,)) * (place - 1)).astype(jnp.int32)
+        place = jnp.arange(count, dtype=jnp.int32)
+        chance = [jax.random.uniform(key, (count,)) for key in (one_key, two_key)]
+        first = jnp.floor(chance[0] * place.astype(jnp.float32)).astype(jnp.int32)
+        # Another one: 1 to place - 1 further on, round among those before.
+        step = 1 + jnp.floor(chance[1] * (place - 1).astype(jnp.float32)).astype(jnp.int32)
         second = (first + step) % jnp.maximum(place, 1)
         pair = jax.random.bernoulli(pair_key, self.pairs, (count,)) & (place >= 2)
         before = jax.nn.one_hot(first, count, dtype=bool) & (place >= 1)[:, None]
@@ -184,9 +185,10 @@ class Workshop(Env):
     def observe(self, level: Level, state: State) -> jax.Array:
         told = jnp.where(state.known == 1, 1 + level.secret, 0)
         rest = jnp.stack([level.goal, state.load, state.open, told])
-        first = np.cumsum([4, self.items, self.memory + 1, OPENS])
-        items = self._bits(state.made) + 2 * self._shown(level, state)
-        return jnp.concatenate([items, rest + first]).astype(jnp.int32)
+        first = np.cumsum([4, self.items, self.memory + 1, OPENS], dtype=np.int32)
+        items = self._bits(state.made).astype(jnp.int32)
+        items += 2 * self._shown(level, state).astype(jnp.int32)
+        return jnp.concatenate([items, rest + first])
 
     def encode(self, level: Level, state: State) -> jax.Array:
         """The wanted item is made in no state but the final one, so its bit is left out."""
@@ -214,8 +216,8 @@ class Workshop(Env):
         there are items by those of its ingredients and of what it is an ingredient of (Weisfeiler
         and Leman 1968). What they cannot tell apart shares a fingerprint, and so a split."""
         place = jnp.arange(self.items)
-        role = (place == level.goal) + 2 * (place == level.secret)
-        colour = mix(role.astype(jnp.uint32) + 1)
+        role = jnp.where(place == level.goal, 1, 0) + jnp.where(place == level.secret, 2, 0)
+        colour = mix(role.astype(jnp.uint32) + jnp.uint32(1))
         for _ in range(self.items):
 
             def gathered(links: jax.Array, odd: int, colour: jax.Array = colour) -> jax.Array:

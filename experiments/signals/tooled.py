@@ -18,11 +18,10 @@ from experiments.errors import ConfigError
 from experiments.signals.config import SignalsConfig
 from experiments.signals.ready import ready
 from icl.signals.lanes import Table
-from icl.signals.methods import Chains, Method
+from icl.signals.methods import Chains, Method, Signal
 from icl.signals.registry import costs, sized
 from icl.signals.tools import Habits, calls, habits
 from icl.signals.training import learn
-from icl.signals.truth import success
 from icl.signals.world import World, drawn, world
 
 FLAKY = 0.3  # of the calls fail, where tools are flaky
@@ -43,10 +42,10 @@ def flaky(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
     Success in the course of the training is that of the tools that it learned with."""
     name, _, where = method.partition("@")
     test = _place(dataclasses.replace(config, set=(*config.set, f"flakiness={FLAKY}")), seed)
-    learned = test
+    place = test
     if where == CLEAN:
-        learned = world(test.env.replace(flakiness=0.0), test.levels)
-    return _values(config, name, seed, learned, test)
+        place = world(test.env.replace(flakiness=0.0), test.levels)
+    return _values(config, name, seed, place, test)
 
 
 def _values(
@@ -61,15 +60,12 @@ def _values(
         raise ConfigError(str(error)) from None
     learner = GRPOConfig(config.epochs, config.learning_rate)
     run, budget = _trained(chosen), jnp.int32(config.total)
-    curve, before, after, tested = jax.device_get(
-        ready(run, place, test, policy, key, learner, budget)
-    )
+    curve, before, after = jax.device_get(ready(run, place, test, policy, key, learner, budget))
     told = {
         "success": curve.success.mean(0).tolist(),
         "entropy": curve.entropy.mean(0).tolist(),
         "idle": curve.idle.mean(0).tolist(),
         "updates": float(curve.updates.mean()),
-        "tested": float(tested.mean()),
     }
     for words, found in (("", after), ("-before", before)):
         for field in dataclasses.fields(found):
@@ -81,7 +77,7 @@ def _values(
 @functools.lru_cache(maxsize=64)
 def _trained(method: Method) -> Any:
     """(World to learn in, World to be tested in, Table, key, GRPOConfig, budget) -> (Curve, Habits
-    at the start, Habits at the end, float32[L] success at the end); one function a method."""
+    at the start, Habits at the end); one function a method."""
 
     def run(place: World, test: World, policy: Table, key, config, budget) -> Any:
         learn_key, *keys = jax.random.split(key, 3)
@@ -90,9 +86,11 @@ def _trained(method: Method) -> Any:
             lanes = Chains(RUNS)(test, policy, key).lanes
             return habits(calls(test, lanes), lanes)
 
-        after, curve = learn(place, method, learn_key, policy, config, budget)
-        worth = success(test.env, test.dynamics, after.scores)
-        return curve, used(policy, keys[0]), used(after, keys[1]), worth
+        def elsewhere(_: World, agent: Table, key: jax.Array) -> Signal:
+            return method(place, agent, key)  # learned here, and told by success where it is tested
+
+        after, curve = learn(test, elsewhere, learn_key, policy, config, budget)  # type: ignore
+        return curve, used(policy, keys[0]), used(after, keys[1])
 
     return run
 
