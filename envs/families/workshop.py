@@ -263,8 +263,8 @@ class Workshop(Env):
         secrets = np.flatnonzero(picture[:-2, 2] == tiles.KEY)
         if len(goals) != 1 or len(secrets) > 1:
             raise ValueError(
-                f"the level shows {len(goals)} goals and {len(secrets)} keys; one 'G' in the second "
-                "column and at most one 'k' in the third are needed"
+                f"the level shows {len(goals)} goals and {len(secrets)} keys; it needs one 'G' in "
+                "its second column, and at most one 'k' in its third"
             )
         needs = picture[:-2, 3:] == np.asarray(tiles.PADS[: self.items])
         secret = secrets[0] if len(secrets) else self.items

@@ -98,6 +98,11 @@ def _trained(method: Method) -> Any:
 @functools.lru_cache(maxsize=8)
 def _place(config: SignalsConfig, seed: int) -> World:
     """The levels of a seed; methods share them."""
+    if config.stickiness:
+        raise ConfigError(
+            f"stickiness {config.stickiness}: calls of tools are told where hands do not stick; "
+            "leave it at 0"
+        )
     env: Env = made(config.family, settings(config.set))
     try:
         return world(env, drawn(env, jax.random.fold_in(new_key(seed), 0), config.levels))

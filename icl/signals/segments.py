@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from envs.core import Env, Level
-from envs.families.workshop import CALL, FOLD
+from envs.families.workshop import CALL, FOLD, Workshop
 from icl.signals.lanes import Lanes
 
 
@@ -69,7 +69,8 @@ def calls(env: Env, lanes: Lanes) -> jax.Array:
     """Cuts after each token that ends a call of a tool, or folds the memory, in families whose
     tokens tell it (envs/families/workshop.py): thoughts belong to the call that they come before.
     """
-    kind = env.token(lanes.action)  # type: ignore[attr-defined]
+    assert isinstance(env, Workshop)
+    kind = env.token(lanes.action)
     over = (kind == CALL) | (kind == FOLD)
     return _cut(lanes, jnp.pad(over[..., :-1], ((0, 0), (0, 0), (1, 0))))
 

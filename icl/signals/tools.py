@@ -13,7 +13,17 @@ import jax.numpy as jnp
 from flax import struct
 
 from envs.core import Env
-from envs.families.workshop import CALL, CRAFT, FOLD, IDLE, QUERY, RECALL, THOUGHT, TOOL
+from envs.families.workshop import (
+    CALL,
+    CRAFT,
+    FOLD,
+    IDLE,
+    QUERY,
+    RECALL,
+    THOUGHT,
+    TOOL,
+    Workshop,
+)
 from envs.oracle import TIES, solve
 from icl.signals.lanes import Lanes
 from icl.signals.world import World
@@ -55,12 +65,18 @@ class Calls(struct.PyTreeNode):
 
 def tells(env: Env) -> bool:
     """The family tells its calls, and nothing stands between what is chosen and what is done."""
-    return hasattr(env, "token")
+    return isinstance(env, Workshop)
 
 
 def calls(world: World, lanes: Lanes) -> Calls:
-    """Of Lanes[L, N, T] in a world that ``tells`` them."""
-    env: Env = world.env
+    """Of Lanes[L, N, T] in a world that ``tells`` them.
+
+    Raises:
+        TypeError: it does not.
+    """
+    env = world.env
+    if not isinstance(env, Workshop):
+        raise TypeError(f"{type(env).__name__} does not tell its calls of tools; use workshop")
     numbers = jnp.arange(env.num_states, dtype=jnp.int32)
     actions = jnp.arange(env.num_actions, dtype=jnp.int32)
     kinds = env.token(actions)
@@ -111,7 +127,12 @@ def calls(world: World, lanes: Lanes) -> Calls:
 
 
 def _preference(
-    env: Env, lanes: Lanes, kind: jax.Array, here: jax.Array, after: jax.Array, crafted: jax.Array
+    env: Workshop,
+    lanes: Lanes,
+    kind: jax.Array,
+    here: jax.Array,
+    after: jax.Array,
+    crafted: jax.Array,
 ) -> jax.Array:
     """float32[N]: S_pref, from what was being spelled before and after every step int32[N, T], and
     the crafts that were carried out bool[N, T]. Without folds the memory is full from the M-th
@@ -148,8 +169,8 @@ def action_reward(
 
 
 def attributed(lanes: Lanes, action: jax.Array, tokens: jax.Array) -> jax.Array:
-    """Credit float32[L, N, T]: A_success + M · A_action, each a lead over the mean of the group, not
-    divided by its spread.
+    """Credit float32[L, N, T]: A_success + M · A_action, each a lead over the mean of the group,
+    not divided by its spread.
 
     Args:
         lanes: Lanes[L, N, T].

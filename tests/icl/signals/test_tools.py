@@ -46,7 +46,8 @@ def shop(levels: int = 3, **fields) -> World:
 def played(world: World, key: jax.Array, count: int = LANES):
     """Lanes of a policy that often does what is best, and their Calls."""
     policy = world.leaning(1.5)
-    lanes, _ = go(policy, world.env, world.levels, start(policy, world.env, key, world.levels, count))
+    begun = start(policy, world.env, key, world.levels, count)
+    lanes, _ = go(policy, world.env, world.levels, begun)
     return lanes, calls(world, lanes)
 
 
@@ -189,7 +190,7 @@ def handmade():
 
 @pytest.mark.parametrize("meaning", MEANINGS)
 def test_action_rewards_by_hand(meaning):
-    lanes, found = handmade()
+    _, found = handmade()
     right, ends = np.asarray(found.right(meaning)), np.asarray(found.ends)
     for i, n in np.ndindex(2, 3):
         count = right[i, n].sum()
@@ -289,7 +290,7 @@ def test_where_no_calls_are_told_nothing_is_paid_for_them():
     own, other = (World(envs.make(name), None, None) for name in ("workshop", "gauntlet"))
     assert tells(own.env) and "call" in _cuts(own) and "call" not in _cuts(other)
     assert not tells(wrap(Sticky, own.env, stickiness=0.1))
-    with pytest.raises(ValueError, match="tells its calls of tools.*such as workshop"):
+    with pytest.raises(ValueError, match=r"tells its calls of tools.*such as workshop"):
         sized("toolpo-improves", 100, Costs(9.0, {"move": 3.0}))
 
 
