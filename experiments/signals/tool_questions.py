@@ -13,7 +13,7 @@ MEANINGS = ("executes", "improves", "matches")
 FIELDS = ("items=5", "horizon=24", "thoughts=4")
 HARMLESS = (*FIELDS, "secrecy=0")  # no recipe has to be looked up
 SKILL = 1.0  # at which about one run in a hundred wins, and a quarter of all tokens are thoughts
-BUDGET = 160  # about 8 runs of the policy at the start
+BUDGET = 192  # 8 runs that are as long as they can be, as those of the start are
 PAID = {"calls": "", "all tokens": "-unmasked", "calls, folds unpaid": "-flat"}
 """Who is paid for calls -> the end of the method's name."""
 NOTHING, SUCCESS = "nothing but success", "dr-grpo"

@@ -20,7 +20,7 @@ from experiments.signals.ready import ready
 from icl.signals.lanes import Table
 from icl.signals.methods import Chains, Method, Signal
 from icl.signals.registry import costs, sized
-from icl.signals.tools import Habits, calls, habits
+from icl.signals.tools import Habits, calls, habits, tells
 from icl.signals.training import learn
 from icl.signals.world import World, drawn, world
 
@@ -32,16 +32,16 @@ CLEAN = "simulator"
 def tooled(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
     """Success in the course of a training, and the habits (icl/signals/tools.py) after it and,
     with ``-before`` in their names, at its start."""
-    place = _place(config, seed)
+    place = _place(config, 0.0, seed)
     return _values(config, method, seed, place, place)
 
 
 def flaky(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
     """The same of a policy that is tested with tools that fail silently. ``method@simulator`` has
     learned with tools that never do, in a simulator of the same levels; the policies start alike.
-    Success in the course of the training is that of the tools that it learned with."""
+    All success that is told is that with tools that fail."""
     name, _, where = method.partition("@")
-    test = _place(dataclasses.replace(config, set=(*config.set, f"flakiness={FLAKY}")), seed)
+    test = _place(config, FLAKY, seed)
     place = test
     if where == CLEAN:
         place = world(test.env.replace(flakiness=0.0), test.levels)
@@ -52,24 +52,24 @@ def _values(
     config: SignalsConfig, name: str, seed: int, place: World, test: World
 ) -> dict[str, Any]:
     policy = test.leaning(config.skill, config.habit)
-    key = jax.random.fold_in(new_key(seed), 3)
     try:
         cost = costs(place, policy, jax.random.fold_in(new_key(seed), 1))
         chosen = sized(name, config.budget, cost)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    learner = GRPOConfig(config.epochs, config.learning_rate)
-    run, budget = _trained(chosen), jnp.int32(config.total)
-    curve, before, after = jax.device_get(ready(run, place, test, policy, key, learner, budget))
-    told = {
+    key = jax.random.fold_in(new_key(seed), 3)
+    learner, budget = GRPOConfig(config.epochs, config.learning_rate), jnp.int32(config.total)
+    found = ready(_trained(chosen), place, test, policy, key, learner, budget)
+    curve, before, after = jax.device_get(found)
+    told: dict[str, Any] = {
         "success": curve.success.mean(0).tolist(),
         "entropy": curve.entropy.mean(0).tolist(),
         "idle": curve.idle.mean(0).tolist(),
         "updates": float(curve.updates.mean()),
     }
-    for words, found in (("", after), ("-before", before)):
-        for field in dataclasses.fields(found):
-            value = float(getattr(found, field.name))
+    for words, habit in (("", after), ("-before", before)):
+        for field in dataclasses.fields(habit):
+            value = float(getattr(habit, field.name))
             told[field.name + words] = value if math.isfinite(value) else None
     return told
 
@@ -96,14 +96,15 @@ def _trained(method: Method) -> Any:
 
 
 @functools.lru_cache(maxsize=8)
-def _place(config: SignalsConfig, seed: int) -> World:
-    """The levels of a seed; methods share them."""
-    if config.stickiness:
-        raise ConfigError(
-            f"stickiness {config.stickiness}: calls of tools are told where hands do not stick; "
-            "leave it at 0"
-        )
+def _place(config: SignalsConfig, flakiness: float, seed: int) -> World:
+    """The levels of a seed, those that can be won where so many calls fail; methods share them."""
     env: Env = made(config.family, settings(config.set))
+    if not tells(env) or config.stickiness:
+        raise ConfigError(
+            f"family {config.family}, stickiness {config.stickiness:g}: calls of tools are told in "
+            "workshop, and where hands do not stick; use it, at 0"
+        )
+    env = env.replace(flakiness=flakiness) if flakiness else env
     try:
         return world(env, drawn(env, jax.random.fold_in(new_key(seed), 0), config.levels))
     except ValueError as error:

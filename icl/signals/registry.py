@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import importlib
 from collections.abc import Callable, Mapping
 
@@ -69,15 +70,16 @@ def entries() -> Mapping[str, Entry]:
 
 def costs(world: World, agent: Agent, key: jax.Array, runs: int = 32) -> Costs:
     """What ``runs`` runs in every level cost, on the host; the key is consumed."""
-
-    @jax.jit
-    def measure(world: World, agent: Agent, key: jax.Array) -> tuple[jax.Array, dict]:
-        lanes = Chains(runs)(world, agent, key).lanes
-        pieces = {name: cut(world, lanes).sum(-1).mean() for name, cut in _cuts(world).items()}
-        return lanes.live.sum(-1).mean(), pieces
-
-    steps, pieces = jax.device_get(measure(world, agent, key))
+    steps, pieces = jax.device_get(_measured(world, agent, key, runs=runs))
     return Costs(float(steps), {name: float(count) for name, count in pieces.items()})
+
+
+@functools.partial(jax.jit, static_argnames="runs")
+def _measured(world: World, agent: Agent, key: jax.Array, *, runs: int) -> tuple[jax.Array, dict]:
+    """Of a program that worlds of the same sizes share."""
+    lanes = Chains(runs)(world, agent, key).lanes
+    pieces = {name: cut(world, lanes).sum(-1).mean() for name, cut in _cuts(world).items()}
+    return lanes.live.sum(-1).mean(), pieces
 
 
 def _cuts(world: World) -> dict[str, Segmenter]:
