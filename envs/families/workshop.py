@@ -183,7 +183,7 @@ class Workshop(Env):
         return Outcome(state, won.astype(jnp.float32), won)
 
     def observe(self, level: Level, state: State) -> jax.Array:
-        told = jnp.where(state.known == 1, 1 + level.secret, 0)
+        told = jnp.where((state.known == 1) & (level.secret < self.items), 1 + level.secret, 0)
         rest = jnp.stack([level.goal, state.load, state.open, told])
         first = np.cumsum([4, self.items, self.memory + 1, OPENS], dtype=np.int32)
         items = self._bits(state.made).astype(jnp.int32)
