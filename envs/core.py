@@ -234,7 +234,7 @@ class Env(_Node):
 
     def fingerprint(self, level: Level) -> jax.Array:
         """uint32[2]: a 64-bit hash of the level's content, the smallest over its symmetries."""
-        hashes = jax.vmap(_hash)(self.symmetries(level))
+        hashes = jax.vmap(hashed)(self.symmetries(level))
         high = hashes[:, 0]
         low = jnp.where(high == high.min(), hashes[:, 1], jnp.uint32(0xFFFFFFFF))
         return jnp.stack([high.min(), low.min()])
@@ -359,7 +359,7 @@ class Policy(Protocol):
         ...
 
 
-def _mix(x: jax.Array) -> jax.Array:
+def mix(x: jax.Array) -> jax.Array:
     """A bijective avalanche of uint32 (the finaliser of MurmurHash3, Appleby)."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
@@ -374,12 +374,12 @@ def _words(leaf: jax.Array) -> jax.Array:
     return leaf.astype(jnp.int32).astype(jnp.uint32)
 
 
-def _hash(content: Level) -> jax.Array:
+def hashed(content: Level) -> jax.Array:
     """uint32[2] from the numbers of a pytree; each position has its own random function."""
     words = jnp.concatenate([_words(leaf) for leaf in jax.tree.leaves(content)])
     place = jnp.arange(words.size, dtype=jnp.uint32)
     lanes = [
-        _mix(jnp.bitwise_xor.reduce(_mix(words + _mix(place * jnp.uint32(odd) + jnp.uint32(odd)))))
+        mix(jnp.bitwise_xor.reduce(mix(words + mix(place * jnp.uint32(odd) + jnp.uint32(odd)))))
         for odd in (0x9E3779B1, 0x7FEB352D)
     ]
     return jnp.stack(lanes)

@@ -27,7 +27,7 @@ _PARTS = {
     "hazard": Split(("lava-crossing", "memory"), ("boulders", "platformer")),
     "abstract": Split(
         ("bandit", "combination-lock", "commit", "lights-out", "random-mdp"),
-        ("gauntlet", "random-graph"),
+        ("gauntlet", "random-graph", "workshop"),
     ),
 }
 

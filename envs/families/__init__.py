@@ -23,6 +23,7 @@ from envs.families import (
     teleporters,
     torus,
     wind,
+    workshop,
 )
 
 __all__ = [
@@ -48,4 +49,5 @@ __all__ = [
     "teleporters",
     "torus",
     "wind",
+    "workshop",
 ]

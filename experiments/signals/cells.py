@@ -20,6 +20,7 @@ from experiments.signals.config import SignalsConfig, VoteConfig
 from experiments.signals.place import environment
 from experiments.signals.ready import ready
 from experiments.signals.taught import teach
+from experiments.signals.tooled import flaky, tooled
 from experiments.signals.trained import credit, read
 from experiments.study_folder import digest
 from icl.signals import grades, truth
@@ -35,6 +36,8 @@ WITHOUT = {
     "grade": ("total", "learning_rate", "epochs"),
     "train": ("repetitions",),
     "teach": ("repetitions",),
+    "tools": ("repetitions",),
+    "flaky-tools": ("repetitions",),
 }
 GROUPS = 2  # what the key of graded groups is folded with
 Values = dict[str, Any]
@@ -134,6 +137,8 @@ KINDS: Mapping[str, Callable[[Any, str, int], Values]] = {
     "credit": credit,
     "poll": poll,
     "teach": teach,
+    "tools": tooled,
+    "flaky-tools": flaky,
 }  # of confidence, the method is a regime (icl/signals/breakdowns.py), or what is shown
 
 

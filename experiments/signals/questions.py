@@ -6,11 +6,13 @@ from experiments.signals.confidence_questions import LATENESS, OMENS, READER, VO
 from experiments.signals.density_questions import DENSITY, IDLING
 from experiments.signals.expert_questions import EXPERT, FILTER, REFERENCES
 from experiments.signals.learner_questions import LEARNER
+from experiments.signals.tool_questions import FLAKY_TOOLS, INFLATION, TOOLS
 from experiments.signals.tree_questions import FORKS
 
 QUESTIONS = {
     question.name: question
     for question in (
         OMENS, LATENESS, READER, VOTES, FORKS, DENSITY, IDLING, LEARNER, EXPERT, FILTER, REFERENCES,
+        TOOLS, INFLATION, FLAKY_TOOLS,
     )
 }  # fmt: skip

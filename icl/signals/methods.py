@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from icl.signals import credit, segments, trees
+from icl.signals import credit, segments, tools, trees
 from icl.signals.lanes import Agent, Lanes, Snapshot, Table, at_step, go, start
 from icl.signals.truth import decisive, exact
 from icl.signals.world import World
@@ -41,6 +41,7 @@ SEGMENTERS: dict[str, Segmenter] = {
     "move": lambda world, lanes: segments.moves(world.env, world.levels, lanes),
     "inside": lambda world, lanes: segments.inside(world.env, world.levels, lanes),
     "sub-goal": lambda world, lanes: segments.goals(world.env, world.levels, lanes),
+    "call": lambda world, lanes: segments.calls(world.env, lanes),
     "chunk": lambda world, lanes: segments.chunks(lanes, 3),
     "unsure": lambda world, lanes: segments.unsure(lanes),
     "oracle": lambda world, lanes: segments.alone(
@@ -142,7 +143,39 @@ class Exact:
         return Signal(lanes, found.advantage, lanes.generated)
 
 
-Method = Chains | Forest | Valued | Exact
+@dataclasses.dataclass(frozen=True)
+class Called:
+    """Runs of their own, paid for success and for their calls of tools: ToolPO (arXiv 2510.21618).
+    The two weights are numbers, but of the program: there are few of them.
+
+    Attributes:
+        runs: K.
+        meaning: of a correct call, one of ``tools.MEANINGS``.
+        mean: pay for the share of correct calls, not for their number.
+        masked: pay the action reward to the tokens of calls and folds only, not to all.
+        right: λ₁, of correct calls.
+        folded: λ₂, of folds that save tokens.
+    """
+
+    runs: int = 8
+    meaning: str = "improves"
+    mean: bool = False
+    masked: bool = True
+    right: float = 1.0
+    folded: float = 1.0
+
+    def __call__(self, world: World, agent: Agent, key: jax.Array) -> Signal:
+        """Draws and pays; the key is consumed."""
+        lanes, _ = _runs(world, agent, key, self.runs)
+        calls = tools.calls(world, lanes)
+        earned = tools.action_reward(
+            calls, self.meaning, mean=self.mean, right=self.right, folded=self.folded
+        )
+        tokens = calls.spelled if self.masked else lanes.live
+        return Signal(lanes, tools.attributed(lanes, earned, tokens), lanes.generated)
+
+
+Method = Chains | Forest | Valued | Exact | Called
 
 
 def valued(

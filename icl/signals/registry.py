@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import importlib
 from collections.abc import Callable, Mapping
 
@@ -12,7 +13,17 @@ import jax
 from envs.core import Env
 from icl.signals import credit
 from icl.signals.lanes import Agent
-from icl.signals.methods import SEGMENTERS, Chains, Exact, Forest, Method, Segmenter, Valued
+from icl.signals.methods import (
+    SEGMENTERS,
+    Called,
+    Chains,
+    Exact,
+    Forest,
+    Method,
+    Segmenter,
+    Valued,
+)
+from icl.signals.tools import MEANINGS, tells
 from icl.signals.world import World
 
 
@@ -59,9 +70,7 @@ def entries() -> Mapping[str, Entry]:
 
 def costs(world: World, agent: Agent, key: jax.Array, runs: int = 32) -> Costs:
     """What ``runs`` runs in every level cost, on the host; the key is consumed."""
-    steps, pieces = jax.device_get(
-        jax.jit(measured, static_argnames="runs")(world, agent, key, runs=runs)
-    )
+    steps, pieces = jax.device_get(_measured(world, agent, key, runs=runs))
     return Costs(float(steps), {name: float(count) for name, count in pieces.items()})
 
 
@@ -74,10 +83,16 @@ def measured(
     return lanes.live.sum(-1).mean(), pieces
 
 
+_measured = jax.jit(measured, static_argnames="runs")  # worlds of the same sizes share it
+
+
 def _cuts(world: World) -> dict[str, Segmenter]:
     """The segmenters that the family has."""
-    told = type(world.env.bare).milestone is not Env.milestone
-    return {name: cut for name, cut in SEGMENTERS.items() if told or name != "sub-goal"}
+    has = {
+        "sub-goal": type(world.env.bare).milestone is not Env.milestone,
+        "call": tells(world.env),
+    }
+    return {name: cut for name, cut in SEGMENTERS.items() if has.get(name, True)}
 
 
 def find(name: str) -> Maker:
@@ -206,11 +221,22 @@ def _valued(pieces: str, **fields) -> Maker:
     return make
 
 
+def _called(**fields) -> Maker:
+    def make(budget: float, costs: Costs) -> Called:
+        _told("call", costs)
+        return Called(chains(budget, costs.steps), **fields)
+
+    return make
+
+
 def _told(unit: str, costs: Costs) -> None:
     if unit not in costs.pieces:
+        what, family = {
+            "call": ("calls of tools, and hands that do not stick", "workshop"),
+        }.get(unit, ("sub-goals (Env.milestone)", "gauntlet"))
         raise ValueError(
-            f"cuts at a {unit} need a family that tells its sub-goals (Env.milestone); use another "
-            "unit, or a family such as gauntlet"
+            f"what is paid or cut by a {unit} needs a family that tells its {what}; use another "
+            f"method, or a family such as {family}"
         )
 
 
@@ -297,3 +323,19 @@ register(
     lambda budget, costs: Exact(chains(budget, costs.steps)),
     "chains paid by the exact advantage: the ceiling of every grade",
 )
+for _meaning, _about in zip(
+    MEANINGS,
+    ("that work", "that bring the goal nearer", "that the oracle would have made"),
+    strict=True,
+):
+    for _suffix, _fields, _how in (
+        ("", {}, "paid to the tokens of calls and folds (ToolPO)"),
+        ("-unmasked", {"masked": False}, "paid to all tokens"),
+        ("-mean", {"mean": True}, "by their share, paid to the tokens of calls and folds"),
+        ("-flat", {"folded": 0.0}, "paid to their tokens, and folds not at all"),
+    ):
+        register(
+            f"toolpo-{_meaning}{_suffix}",
+            _called(meaning=_meaning, **_fields),
+            f"chains paid for success and for calls {_about}, {_how}",
+        )

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from envs.core import Env, Level
+from envs.families.workshop import CALL, FOLD, Workshop
 from icl.signals.lanes import Lanes
 
 
@@ -62,6 +63,16 @@ def goals(env: Env, levels: Level, lanes: Lanes) -> jax.Array:
     reached = _each_state(env, env.milestone, levels, lanes.state)
     rose = reached[..., 1:-1] > reached[..., :-2]
     return _cut(lanes, jnp.pad(rose, ((0, 0), (0, 0), (1, 0))))
+
+
+def calls(env: Env, lanes: Lanes) -> jax.Array:
+    """Cuts after each token that ends a call of a tool, or folds the memory, in families whose
+    tokens tell it (envs/families/workshop.py): thoughts belong to the call that they come before.
+    """
+    assert isinstance(env, Workshop)
+    kind = env.token(lanes.action)
+    over = (kind == CALL) | (kind == FOLD)
+    return _cut(lanes, jnp.pad(over[..., :-1], ((0, 0), (0, 0), (1, 0))))
 
 
 def alone(lanes: Lanes, which: jax.Array) -> jax.Array:

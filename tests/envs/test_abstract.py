@@ -17,7 +17,9 @@ from envs.oracle import optimal_return, random_return
 from tests.envs.reference import plain, steps_to_goal
 from tests.envs.worlds import QUICK, each, raw_levels, same
 
-NAMES = ("bandit", "combination-lock", "commit", "gauntlet", "lights-out", "random-mdp")
+NAMES = (
+    "bandit", "combination-lock", "commit", "gauntlet", "lights-out", "random-mdp", "workshop",
+)  # fmt: skip
 
 BEGIN = jax.jit(begin, compiler_options=QUICK)
 ADVANCE = jax.jit(advance, compiler_options=QUICK)
@@ -187,7 +189,9 @@ def test_pixels_tell_what_the_symbols_tell(name):
     assert len(rows[0]) == len(rows[1]) == len(rows[2])
 
 
-@pytest.mark.parametrize("name", ["combination-lock", "commit", "gauntlet", "lights-out"])
+@pytest.mark.parametrize(
+    "name", ["combination-lock", "commit", "gauntlet", "lights-out", "workshop"]
+)
 def test_text_holds_the_whole_level(name):
     env = envs.make(name)
     levels = raw_levels(env, 4, 20)
@@ -234,6 +238,10 @@ def test_what_has_no_tiles_is_said_in_words():
         ("gauntlet", {"dials": 1}, "dials 1: use 2 to 8"),
         ("gauntlet", {"dials": 9}, "dials 9: use 2 to 8"),
         ("gauntlet", {"spelling": 2}, "12 moments of 2 tokens take 24 steps.*is 16; raise horizon"),
+        ("workshop", {"items": 9}, "items 9: use 3 to 8"),
+        ("workshop", {"items": 2}, "items 2: use 3 to 8"),
+        ("workshop", {"memory": 0}, "memory 0: use 1 to 9"),
+        ("workshop", {"thoughts": 0}, "thoughts 0: use 1 or more"),
         ("gauntlet", {"horizon": 11}, "take 12 steps, the horizon is 11; raise horizon, or lower"),
     ],
 )
@@ -255,6 +263,8 @@ def test_impossible_sizes_are_refused(name, fields, message):
         ("gauntlet", "@.G\na..", "2 x 3 tiles, this environment's are 2 x 13"),
         ("gauntlet", "@............\na............", "has to end in 'G'"),
         ("gauntlet", "@...........G\n.............", "one moment has to be decisive"),
+        ("workshop", "oG\no.", "2 x 2 tiles, this environment's are 9 x 10"),
+        ("workshop", "oG........\n" * 7 + "@.........\n0.........", "shows 7 goals and 0 keys"),
         ("gauntlet", "@...........G\n.d...........", "needs 1 of the letters abc below it"),
     ],
 )

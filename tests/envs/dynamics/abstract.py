@@ -106,6 +106,39 @@ def gauntlet(dials: int, level: Any) -> Plain:
     return Plain((0, 0, 1, 0), dials + 1, certain(step))
 
 
+def workshop(thoughts: int, memory: int, level: Any, flakiness: float = 0.0) -> Plain:
+    needs, goal, secret = level.needs.tolist(), int(level.goal), int(level.secret)
+    items = range(len(needs))
+
+    def outcomes(state: State, action: int):
+        made, known, load, spelled = state
+        alike = [(1.0, state, 0.0, False)]
+        if action < thoughts:
+            return alike
+        tool, item = action - thoughts, action - thoughts - 3
+        if tool == 0:  # craft
+            asked = {0: 2, 1: 2, 2: 2, 3: 2} if load < memory else {0: 1, 1: 2, 2: 2, 3: 1}
+            return [(1.0, (made, known, load, asked[spelled]), 0.0, False)]
+        if tool == 1:  # query
+            return [(1.0, (made, known, load, 3), 0.0, False)]
+        if tool == 2:  # fold
+            return [(1.0, (made, known, 0, 0), 0.0, False)]
+        if spelled < 2:
+            return alike
+        failed = (made, known, load, 0)
+        if spelled == 3:
+            done, won = (made, int(known or item == secret), load, 0), False
+        else:
+            lacks = any(needs[item][i] and not made >> i & 1 for i in items)
+            if made >> item & 1 or lacks or (item == secret and not known):
+                return [(1.0, failed, 0.0, False)]
+            done, won = (made | 1 << item, known, min(load + 1, memory), 0), item == goal
+        works = (1.0 - flakiness, done, float(won), won)
+        return [works, (flakiness, failed, 0.0, False)] if flakiness else [works]
+
+    return Plain((0, 0, 0, 0), thoughts + 3 + len(needs), outcomes)
+
+
 FAMILIES = {
     "random-graph": random_graph,
     "combination-lock": combination_lock,
@@ -114,4 +147,5 @@ FAMILIES = {
     "lights-out": functools.partial(lights_out, 3),
     "commit": functools.partial(commit, 4),
     "gauntlet": functools.partial(gauntlet, 3),
+    "workshop": functools.partial(workshop, 2, 2),
 }
