@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -52,14 +53,15 @@ class Course(struct.PyTreeNode):
 
     Attributes:
         learning_rate: of Adam, at the peak: a line up over a tenth of the updates, a cosine down.
-        final: λ, the weight of the second head's error.
+        final: λ, the weight of the second head's error; that of step labels is much smaller, and
+            at 1 the judge hardly learned what was met before.
         updates: how many; static.
         batch: runs of one update; static.
     """
 
     learning_rate: float | jax.Array = 3e-3
-    final: float | jax.Array = 1.0
-    updates: int = struct.field(pytree_node=False, default=1200)
+    final: float | jax.Array = 0.1
+    updates: int = struct.field(pytree_node=False, default=800)
     batch: int = struct.field(pytree_node=False, default=64)
 
 
@@ -117,31 +119,50 @@ def error(
     return by_step + final * away.sum() / jnp.maximum(lesson.thinks.sum(), 1)
 
 
-def teach(
-    graph: nnx.GraphDef, parameters: Parameters, key: jax.Array, lesson: Lesson, course: Course
+def taught(
+    error: Callable[[Parameters, Any], jax.Array],
+    parameters: Parameters,
+    key: jax.Array,
+    lessons: Any,
+    course: Course,
 ) -> tuple[Parameters, jax.Array]:
-    """The parameters after ``course.updates`` updates, and the error float32[updates] before each.
-    Batches are drawn with replacement; the key is consumed."""
+    """Adam on an error.
+
+    Args:
+        error: float32[] of parameters and a batch.
+        parameters: at the start.
+        key: consumed.
+        lessons: stacked on B; batches are drawn among them with replacement.
+        course: the numbers.
+
+    Returns:
+        The parameters after ``course.updates`` updates, and the error float32[updates] before each.
+    """
     optimiser = optax.chain(optax.clip_by_global_norm(1.0), optax.scale_by_adam(b2=0.95))
-    runs = lesson.run.shape[0]
+    count = jax.tree.leaves(lessons)[0].shape[0]
 
     def update(carry: Any, given: Any) -> tuple[Any, jax.Array]:
         parameters, moments = carry
         number, key = given
-        chosen = jax.random.randint(key, (course.batch,), 0, runs)
-        batch = jax.tree.map(lambda x: x[chosen], lesson)
-        found, slope = jax.value_and_grad(error, argnums=1)(
-            graph, parameters, batch, course.final
-        )
+        chosen = jax.random.randint(key, (course.batch,), 0, count)
+        batch = jax.tree.map(lambda x: x[chosen], lessons)
+        found, slope = jax.value_and_grad(error)(parameters, batch)
         direction, moments = optimiser.update(slope, moments)
-        done = number / course.updates
-        rate = course.learning_rate * jnp.minimum(
-            (number + 1) / (0.1 * course.updates), 0.5 + 0.5 * jnp.cos(jnp.pi * done)
-        )
+        fall = 0.5 + 0.5 * jnp.cos(jnp.pi * number / course.updates)
+        rate = course.learning_rate * jnp.minimum(10 * (number + 1) / course.updates, fall)
         better = jax.tree.map(lambda old, step: old - rate * step, parameters, direction)
         return (better, moments), found
 
     given = jnp.arange(course.updates), jax.random.split(key, course.updates)
-    carry = (parameters, optimiser.init(parameters))
-    (parameters, _), errors = jax.lax.scan(update, carry, given)
+    (parameters, _), errors = jax.lax.scan(update, (parameters, optimiser.init(parameters)), given)
     return parameters, errors
+
+
+def teach(
+    graph: nnx.GraphDef, parameters: Parameters, key: jax.Array, lesson: Lesson, course: Course
+) -> tuple[Parameters, jax.Array]:
+    """The judge's parameters after its course, as ``taught``; the key is consumed."""
+    return taught(
+        lambda parameters, batch: error(graph, parameters, batch, course.final),
+        parameters, key, lesson, course,
+    )  # fmt: skip

@@ -26,12 +26,14 @@ class Terms(struct.PyTreeNode):
         alignment: with the answer.
         quality: of the step.
         information: as a part of quality; without it quality is that of the best action alone.
+        expected: information is what a step promised to tell, else what it happened to tell.
         coherence: with the step before.
     """
 
     alignment: bool | jax.Array = True
     quality: bool | jax.Array = True
     information: bool | jax.Array = True
+    expected: bool | jax.Array = True
     coherence: bool | jax.Array = True
 
 
@@ -74,10 +76,11 @@ def alignment(phi: jax.Array, record: Record) -> tuple[jax.Array, jax.Array]:
     return near, record.live & ~record.answer & answer.any(-1, keepdims=True)
 
 
-def quality(record: Record, information: bool | jax.Array = True) -> jax.Array:
-    """float32[...] in [0, 1]: 1 for an optimal action, else the share of what was not known of the
-    moment that the step told."""
-    told = jnp.where(jnp.asarray(information), jnp.clip(record.drop, 0.0, 1.0), 0.0)
+def quality(record: Record, terms: Terms) -> jax.Array:
+    """float32[...] in [0, 1]: 1 for an optimal action, else the information that it was good for,
+    as a share of what there was to be had."""
+    told = jnp.where(jnp.asarray(terms.expected), record.promise, jnp.clip(record.drop, 0.0, 1.0))
+    told = jnp.where(jnp.asarray(terms.information), told, 0.0)
     return jnp.maximum(record.optimal.astype(jnp.float32), told)
 
 
@@ -135,7 +138,7 @@ def step_labels(
     phi = embedding(record, num_symbols, num_actions)
     aligned, has_answer = alignment(phi, record)
     follows, has_before = coherence(phi, record, key, temperature=temperature)
-    worth = quality(record, terms.information)
+    worth = quality(record, terms)
     value = jnp.stack([aligned, worth, follows], axis=-1)
     there = jnp.stack([has_answer, record.live, has_before], axis=-1)
     return mixed(Scores(value, there), terms)

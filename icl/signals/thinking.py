@@ -9,7 +9,7 @@ and by how much a step narrowed them down.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -23,16 +23,69 @@ from icl.signals.lanes import Agent, Lanes, Snapshot, go, start
 NEVER = -30.0  # logits of what is not done
 
 
-class Thinker(struct.PyTreeNode):
-    """How runs of thinking differ; numbers, all traced.
+class Mind(Protocol):
+    """Who thinks in one lane. Both methods are pure."""
+
+    def begin(self, key: jax.Array) -> Any:
+        """The memory before the first step; the key is consumed."""
+        ...
+
+    def act(self, key: jax.Array, sight: Sight, memory: Any) -> tuple[jax.Array, Any]:
+        """An action int32[], and the memory after it. The key is consumed."""
+        ...
+
+
+class Sight(struct.PyTreeNode):
+    """What there is to act on.
 
     Attributes:
-        forgetful: a run ignores what it knows in a share of its steps that is uniform up to this.
+        observation: int32[F].
+        before: int32[], the action chosen last; -1 at first.
+        successor: int32[F], the observation that it led to; -1 at first.
+        start: bool[], an attempt begins here.
+        time: int32[], steps thought.
+        support: bool[A], what is still possible of the moment; whoever is no exact thinker does not
+            look at it.
+    """
+
+    observation: jax.Array
+    before: jax.Array
+    successor: jax.Array
+    start: jax.Array
+    time: jax.Array
+    support: jax.Array
+
+
+class Thinker(struct.PyTreeNode):
+    """A Mind that goes by what it knows, as often as it thinks of it: it plays a token that is sure
+    to lead on, or one that is not known to lose. Its runs differ. Numbers, all traced.
+
+    Attributes:
+        forgetful: a run plays any token in a share of its steps that is uniform up to this.
         idle: it waits in a share of them that is uniform up to this.
     """
 
     forgetful: float | jax.Array = 0.8
     idle: float | jax.Array = 0.4
+
+    def begin(self, key: jax.Array) -> jax.Array:
+        """float32[2]: how often it forgets, and idles."""
+        most = jnp.stack([jnp.float32(self.forgetful), jnp.float32(self.idle)])
+        return most * jax.random.uniform(key, (2,))
+
+    def act(self, key: jax.Array, sight: Sight, memory: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """As above."""
+        idle_key, forget_key, token_key = jax.random.split(key, 3)
+        support, dials = sight.support, sight.support.size - 1
+        leads = jax.vmap(lambda token: ruled(support, token, jnp.zeros((), bool)))(
+            jnp.arange(dials)
+        )
+        safe = (leads == support).all(-1)
+        wise = jnp.where(safe.any(), safe, leads.any(-1))
+        wise |= jax.random.bernoulli(forget_key, memory[0])
+        token = jax.random.categorical(token_key, jnp.where(wise, 0.0, NEVER))
+        idles = jax.random.bernoulli(idle_key, memory[1])
+        return jnp.where(idles, dials, token).astype(jnp.int32), memory
 
 
 class Record(struct.PyTreeNode):
@@ -47,8 +100,10 @@ class Record(struct.PyTreeNode):
         live: bool[...], the step took place.
         open: bool[...], and before it the run could still win.
         optimal: bool[...], the action is in the oracle's optimal set, and something can be won.
-        drop: float32[...], by how much the belief about its moment lost entropy, as a share of what
-            that was before; 0 in answers, which are not asked to find out anything.
+        promise: float32[...], by how much the step could be expected to lower the entropy of the
+            belief about its moment, as a share of the most that any step there could promise; 0 in
+            answers, which are not asked to find out anything.
+        drop: float32[...], by how much it did, as a share of what the entropy was; 0 in answers.
         informs: bool[...], it ruled something out.
     """
 
@@ -60,6 +115,7 @@ class Record(struct.PyTreeNode):
     live: jax.Array
     open: jax.Array
     optimal: jax.Array
+    promise: jax.Array
     drop: jax.Array
     informs: jax.Array
 
@@ -143,17 +199,27 @@ def ruled(support: jax.Array, token: jax.Array, lost: jax.Array) -> jax.Array:
 def entropy(weights: jax.Array, support: jax.Array) -> jax.Array:
     """float32[]: in nats, of float32[A] on what bool[A] leaves possible."""
     share = jnp.where(support, weights, 0.0)
-    share = share / share.sum()
+    share = share / jnp.maximum(share.sum(), TIES)
     return -jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1.0)), 0.0).sum()
 
 
+def promises(weights: jax.Array, support: jax.Array) -> jax.Array:
+    """float32[A - 1] in [0, 1]: the expected drop of the belief's entropy by every token, as a
+    share of the largest; 0 for all where nothing is left to be found out."""
+    whole = jnp.where(support, weights, 0.0)
+
+    def token(token: jax.Array) -> jax.Array:
+        ends = jnp.stack([ruled(support, token, jnp.asarray(lost)) for lost in (False, True)])
+        chance = jnp.where(ends, weights, 0.0).sum(-1) / whole.sum()
+        after = jax.vmap(lambda end: entropy(weights, end))(ends)
+        return entropy(weights, support) - (chance * jnp.where(chance > 0, after, 0.0)).sum()
+
+    gain = jax.vmap(token)(jnp.arange(support.size - 1))
+    return jnp.where(gain.max() > TIES, jnp.maximum(gain, 0.0) / jnp.maximum(gain.max(), TIES), 0.0)
+
+
 def think(
-    env: Gauntlet,
-    key: jax.Array,
-    levels: Level,
-    thinker: Thinker,
-    budgets: jax.Array,
-    steps: int,
+    env: Gauntlet, key: jax.Array, levels: Level, mind: Mind, budgets: jax.Array, steps: int
 ) -> Thoughts:
     """Attempts one after the other: each ends with the walk, with the horizon, or where it loses.
 
@@ -161,22 +227,28 @@ def think(
         env: a bare gauntlet of single tokens.
         key: consumed.
         levels: stacked on L.
-        thinker: traced.
+        mind: who thinks in all lanes.
         budgets: int32[L, N], the steps of every run; P at most.
         steps: P.
     """
     keys = jax.random.split(key, budgets.shape)
 
     def level(level: Level, keys: jax.Array, budgets: jax.Array) -> Thoughts:
-        found = solve(env.tabulate(level))
-        fine = found.optimal & (found.execute.max(1, keepdims=True) > TIES)
+        fine, _ = _chances(env, level)
 
         def lane(key: jax.Array, budget: jax.Array) -> Thoughts:
-            return _lane(env, key, level, fine, thinker, budget, steps)
+            return _lane(env, key, level, fine, mind, budget, steps)
 
         return jax.vmap(lane)(keys, budgets)
 
     return jax.vmap(level)(levels, keys, budgets)
+
+
+def _chances(env: Gauntlet, level: Level) -> tuple[jax.Array, jax.Array]:
+    """bool[S, A]: what is best where something can be won; bool[S]: where that is."""
+    found = solve(env.tabulate(level))
+    hope = found.execute.max(1) > TIES
+    return found.optimal & hope[:, None], hope
 
 
 def _lane(
@@ -184,34 +256,35 @@ def _lane(
     key: jax.Array,
     level: Level,
     fine: jax.Array,
-    thinker: Thinker,
+    mind: Mind,
     budget: jax.Array,
     steps: int,
 ) -> Thoughts:
-    """One run; ``fine`` bool[S, A] are the actions that are best where something can be won."""
+    """One run; ``fine`` is bool[S, A] of ``_chances``."""
     weights, dials = prior(env), env.dials
-    habit_key, begin_key, *step_keys = jax.random.split(key, 2 + steps)
-    habits = jax.random.uniform(habit_key, (2,)) * jnp.stack(
-        [jnp.float32(thinker.forgetful), jnp.float32(thinker.idle)]
-    )
+    mind_key, begin_key, scan_key = jax.random.split(key, 3)
     first = begin(env, begin_key, level)
 
     def step(carry: Any, given: Any) -> tuple[Any, Any]:
-        before, support, template, ended = carry
+        before, last, support, template, ended, memory = carry
         time, key = given
-        choose_key, move_key = jax.random.split(key)
+        act_key, move_key = jax.random.split(key)
         episode = jax.tree.map(lambda x, y: jnp.where(ended, x, y), first, before)
         place = episode.state.place
-        action = _choice(choose_key, support[place], habits)
+        seen, led = episode.timestep.observation, before.timestep.observation
+        led = jnp.where(time == 0, -1, led)
+        sight = Sight(seen, last, led, ended, time, support[place])
+        action, memory = mind.act(act_key, sight, memory)
         after = advance(env, move_key, level, episode, action)
         lost, token = after.state.lost == 1, jnp.minimum(action, dials - 1)
         known = jnp.where(action < dials, ruled(support[place], token, lost), support[place])
         was, now = entropy(weights, support[place]), entropy(weights, known)
+        promised = jnp.append(promises(weights, support[place]), 0.0)[action]
         reached = env.milestone(level, after.state) > env.milestone(level, episode.state)
         reached |= after.timestep.reward > 0  # the last moment has no place behind it
         live = time < budget
         told = Record(
-            observation=episode.timestep.observation,
+            observation=seen,
             action=action,
             successor=after.timestep.observation,
             start=ended,
@@ -219,41 +292,32 @@ def _lane(
             live=live,
             open=live,  # a loss ends the attempt
             optimal=live & fine[env.encode(level, episode.state), action],
+            promise=jnp.where(live, promised, 0.0),
             drop=jnp.where(live, (was - now) / jnp.maximum(was, TIES), 0.0),
             informs=live & (known != support[place]).any(),
         )
         later = (
             after,
+            action,
             support.at[place].set(known),
             template.at[place, token].max(reached),
             lost | after.timestep.last,
+            memory,
         )
         kept = jax.tree.map(lambda x, y: jnp.where(live, x, y), later, carry)
         return kept, (told, after)
 
     carry = (
         first,
+        jnp.int32(-1),
         jnp.ones((env.moments, dials + 1), bool),
         jnp.zeros((env.moments, dials), bool),
         jnp.ones((), bool),
+        mind.begin(mind_key),
     )
-    given = (jnp.arange(steps), jnp.stack(step_keys))
-    (_, _, template, _), (record, after) = jax.lax.scan(step, carry, given)
+    given = (jnp.arange(steps), jax.random.split(scan_key, steps))
+    (_, _, _, template, _, _), (record, after) = jax.lax.scan(step, carry, given)
     return Thoughts(record, template, after)
-
-
-def _choice(key: jax.Array, support: jax.Array, habits: jax.Array) -> jax.Array:
-    """int32[]: a token that is sure to lead on, or one that is not known to lose; any where it
-    forgets, and ``wait`` where it idles. ``habits`` float32[2], their chances."""
-    idle_key, forget_key, token_key = jax.random.split(key, 3)
-    dials = support.size - 1
-    tokens = jnp.arange(dials)
-    leads = jax.vmap(lambda token: ruled(support, token, jnp.zeros((), bool)))(tokens)
-    safe = (leads == support).all(-1)
-    wise = jnp.where(safe.any(), safe, leads.any(-1))
-    wise |= jax.random.bernoulli(forget_key, habits[0])
-    token = jax.random.categorical(token_key, jnp.where(wise, 0.0, NEVER))
-    return jnp.where(jax.random.bernoulli(idle_key, habits[1]), dials, token).astype(jnp.int32)
 
 
 def answers(
@@ -281,14 +345,12 @@ def recorded(env: Gauntlet, levels: Level, lanes: Lanes) -> Record:
     """Record[L, N, T] of clean runs."""
 
     def level(level: Level, lanes: Lanes) -> Record:
-        found = solve(env.tabulate(level))
-        fine = found.optimal & (found.execute.max(1, keepdims=True) > TIES)
+        fine, hope = _chances(env, level)
         seen = jax.vmap(lambda index: env.observe(level, env.decode(level, index)))(
             jnp.arange(env.num_states)
         )
         state, after = lanes.state[:, :-1], lanes.state[:, 1:]
         none = jnp.zeros(lanes.live.shape, bool)
-        hope = found.execute.max(1) > TIES
         return Record(
             observation=seen[state],
             action=lanes.action,
@@ -298,6 +360,7 @@ def recorded(env: Gauntlet, levels: Level, lanes: Lanes) -> Record:
             live=lanes.live,
             open=lanes.live & hope[state],
             optimal=lanes.live & fine[state, lanes.action],
+            promise=jnp.zeros(lanes.live.shape),
             drop=jnp.zeros(lanes.live.shape),
             informs=none,
         )
