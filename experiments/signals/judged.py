@@ -315,6 +315,6 @@ def _grade(
     chosen["anyone"] = tested.worth.mean()
     chosen["ideal"] = tested.worth.max(-1).mean()
     return {
-        "steps": {where: {"auroc": area} for where, area in told.items()},
+        "steps": {where: {"tells": area} for where, area in told.items()},
         "best": {way: {"solves": x} for way, x in chosen.items()},
     }

@@ -1,4 +1,4 @@
-"""What a trajectory-aware reward model learns to say (Zou et al. 2025, arXiv 2506.18896, section 4).
+"""What a trajectory-aware reward model learns to say (ReasonFlux-PRM, arXiv 2506.18896).
 
 A step of thinking has three scores: how like it is to a step of the answer, how good it is in
 itself, and whether it follows from the step before it. They are mixed by a softmax over themselves,

@@ -1,4 +1,4 @@
-"""What judges learn from: runs of thinking and the answers after them, clean runs, and their labels."""
+"""What judges learn from: thinking and the answers after it, clean runs, and their labels."""
 
 from __future__ import annotations
 
@@ -126,9 +126,7 @@ def clean(env: Gauntlet, key: jax.Array, levels: Level, setting: Setting) -> Cle
     return Clean(recorded(env, levels, lanes), _forked(env, fork_key, levels, after, setting))
 
 
-def labels(
-    env: Gauntlet, key: jax.Array, found: Explored, terms: Terms
-) -> jax.Array:
+def labels(env: Gauntlet, key: jax.Array, found: Explored, terms: Terms) -> jax.Array:
     """float32[L, N, P + T]: what the trajectory-aware judge is to say of steps; the key is
     consumed."""
     return step_labels(found.record, key, env.num_symbols, env.num_actions, terms)
@@ -165,5 +163,3 @@ def _forked(
 def _packed(values: jax.Array, live: jax.Array) -> jax.Array:
     order = jnp.argsort(~live, axis=-1, stable=True)
     return jnp.take_along_axis(values, order, axis=-1)
-
-

@@ -1,4 +1,4 @@
-"""A judge's word as a reward: runs paid by (1 - β) r_out + β r̂ (Zou et al. 2025, arXiv 2506.18896)."""
+"""A judge's word as a reward: (1 - β) r_out + β r̂ (ReasonFlux-PRM, arXiv 2506.18896)."""
 
 from __future__ import annotations
 
@@ -35,9 +35,7 @@ class Rewarded(struct.PyTreeNode):
     def __call__(self, world: World, agent: Agent, key: jax.Array) -> Signal:
         """Draws and pays; the key is consumed."""
         env = check(world.env)
-        lanes, _ = go(
-            agent, env, world.levels, start(agent, env, key, world.levels, self.runs)
-        )
+        lanes, _ = go(agent, env, world.levels, start(agent, env, key, world.levels, self.runs))
         record = recorded(env, world.levels, lanes)
         flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), record)
         steps, _ = read(self.graph, self.parameters, flat)

@@ -127,12 +127,12 @@ def test_claims_are_about_spots_that_there_are(name):
     """On made-up values that are the same everywhere every claim finds what it speaks of."""
     question = questions.QUESTIONS[name]
     fields = ("correlation", "auroc", "ratio", "right", "saved", "sign", "located", "cosine",
-              "padding", "idle")  # fmt: skip
+              "padding", "idle", "tells", "solves", "imitated")  # fmt: skip
     paths = {"success": [0.1, 0.5], "idle": [0.1, 0.1]}
     rows = [
         dict(spot.at)
         | {"seed": seed, **dict.fromkeys(fields, 0.5)}
-        | (paths if spot.kind == "train" else {})
+        | (paths if spot.kind in ("train", "reinforce") else {})
         for spot in question.spots(PRESETS["quick"])
         for seed in range(5)
     ]
