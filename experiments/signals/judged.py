@@ -113,7 +113,8 @@ def select(config: SignalsConfig, way: str, seed: int) -> dict[str, Any]:
     record = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[chosen], pool.record)
     graph, parameters = transformer.define(judge.SIZES, at.interface, at.key(21))
     course = Course(updates=plan.lessons)
-    solves = _imitate(graph, parameters, at.key(22), record, course, at.env, at.levels[1],
+    thinking = jax.tree.map(lambda x: x[:, : at.setting.steps], record)
+    solves = _imitate(graph, parameters, at.key(22), thinking, course, at.env, at.levels[1],
                       at.setting)  # fmt: skip
     good = jnp.where(selection.thought(record), record.good, False).sum()
     return {

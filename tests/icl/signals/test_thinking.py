@@ -24,7 +24,7 @@ from icl.signals.thinking import (
     worth,
 )
 from tests.envs.worlds import raw_levels
-from tests.icl.signals.worlds import made, quick
+from tests.icl.signals.worlds import quick
 
 MOMENTS, DIALS, STEPS, RUNS = 3, 3, 16, 6
 WAIT = DIALS
@@ -180,6 +180,6 @@ def test_forks_are_worth_what_the_policy_is(env):
 
 
 def test_it_is_refused_where_it_is_not_defined():
-    for world in (made(spelling=2, horizon=12), made(sticky=0.1)):
+    for env in (envs.make("gauntlet", spelling=2, horizon=24), envs.make("dark-room")):
         with pytest.raises(ValueError, match="spelling=1"):
-            check(world.env)
+            check(env)
