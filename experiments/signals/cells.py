@@ -19,7 +19,7 @@ from experiments.errors import ConfigError
 from experiments.folder import RunFolder
 from experiments.signals.confidence import foretell, vote
 from experiments.signals.config import SignalsConfig
-from experiments.signals.judged import judge_steps, reinforce, select
+from experiments.signals.judged import judge_steps, reinforce, select, sizes
 from experiments.signals.ready import ready
 from experiments.signals.trained import read
 from experiments.study_folder import digest
@@ -38,9 +38,11 @@ Values = dict[str, Any]
 
 def identity(kind: str, config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
     """What a cell depends on."""
-    if kind in SIZED:
-        sizes = {"levels": config.levels, "small": config.preset == "smoke"}
-        return {"kind": kind, "method": method, "seed": seed} | sizes
+    if kind in CONFIDENCE:
+        told = {"levels": config.levels, "small": config.preset == "smoke"}
+        return {"kind": kind, "method": method, "seed": seed} | told
+    if kind in JUDGED:
+        return {"kind": kind, "method": method, "seed": seed} | sizes(config, kind)
     leave = {"method", "seeds", "seed", "preset", "out", *(TRAINED if kind == "grade" else GRADED)}
     fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in leave}
     return {"kind": kind, "method": method, "seed": seed} | fields
@@ -102,7 +104,8 @@ def train(config: SignalsConfig, method: str, seed: int) -> Values:
     }
 
 
-SIZED = ("foretell", "vote", "read", "judge", "select", "reinforce")  # settings of their own
+CONFIDENCE = ("foretell", "vote", "read")
+JUDGED = ("judge", "select", "reinforce")
 KINDS: Mapping[str, Callable[[SignalsConfig, str, int], Values]] = {
     "grade": grade,
     "train": train,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -54,25 +55,43 @@ class Plan:
     """α, as in the paper."""
     alpha: float = 1.0
     """That of the selection."""
-    beta: float = 0.3
-    """β of the reward."""
-    skill: float = 1.0
-    """Of the policy that learns from the reward: at 1 one run in fifty wins."""
-    runs: int = 8
-    """Of a group."""
-    actions: int = 12000
-    """Of one level that it may generate, about 130 groups."""
-    learning_rate: float = 0.1
-    """Of Adam, in logits."""
     updates: int = 800
     """Of a judge."""
     lessons: int = 400
     """Updates of a student."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Practice:
+    """How a policy learns from a judge's word."""
+
+    beta: float = 0.3
+    """β of the reward."""
+    skill: float = 0.0
+    """Of the policy at the start, which plays at random."""
+    runs: int = 8
+    """Of a group."""
+    actions: int = 6000
+    """Of one level that it may generate."""
+    learning_rate: float = 0.1
+    """Of Adam, in logits."""
+    epochs: int = 2
+    """Passes over a group."""
+
+
 PLAN = Plan()
-SMALL = dataclasses.replace(PLAN, updates=4, lessons=4, actions=400, several=4, pool=4)
-TERMS = {
+SMALL = dataclasses.replace(PLAN, updates=4, lessons=4, several=4, pool=4)
+PRACTICE = Practice()
+
+
+def sizes(config: SignalsConfig, kind: str) -> dict[str, Any]:
+    """What a cell of a reward model depends on, beside its kind, its name and its seed."""
+    plan = SMALL if config.preset == "smoke" else PLAN
+    practice = dataclasses.asdict(PRACTICE) if kind == "reinforce" else {}
+    return {"levels": config.levels} | dataclasses.asdict(plan) | practice
+
+
+TERMS: Mapping[str, Terms] = {
     "trajectory-aware": Terms(),
     "no-alignment": Terms(alignment=False),
     "no-quality": Terms(quality=False),
@@ -128,12 +147,12 @@ def reinforce(config: SignalsConfig, reward: str, seed: int) -> dict[str, Any]:
     """Success, and the share of idle steps, of a policy that learns from (1 - β) r_out + β r̂, r̂
     by a judge, or from ``outcome`` alone, after each tenth of its actions; means of levels."""
     at = _At(config.levels, seed, config.preset == "smoke")
-    plan = at.plan
+    plan = PRACTICE
     alone = reward == "outcome"
     parameters = _judge(at, "standard" if alone else reward)
     beta = jnp.float32(0.0 if alone else plan.beta)
     place = world(at.env, at.levels[1])
-    learner = GRPOConfig(config.epochs, plan.learning_rate)
+    learner = GRPOConfig(plan.epochs, plan.learning_rate)
     curve = _learn(at.graph, parameters, beta, place, place.leaning(plan.skill), at.key(30),
                    learner, jnp.int32(plan.actions), plan.runs)  # fmt: skip
     told = jax.device_get(curve)

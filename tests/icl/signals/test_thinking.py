@@ -33,9 +33,7 @@ WAIT = DIALS
 @pytest.fixture(scope="module")
 def env():
     return check(
-        envs.make(
-            "gauntlet", moments=MOMENTS, dials=DIALS, density=0.6, regularity=0.0, horizon=5
-        )
+        envs.make("gauntlet", moments=MOMENTS, dials=DIALS, density=0.6, regularity=0.0, horizon=5)
     )
 
 
