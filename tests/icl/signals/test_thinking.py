@@ -1,4 +1,4 @@
-"""Thinking: what is found out, by enumeration of every level that it could be; answers by the DP."""
+"""Thinking: what is found out, by enumeration of what a moment could be; answers by the DP."""
 
 import itertools
 
