@@ -161,7 +161,8 @@ def reinforce(config: SignalsConfig, reward: str, seed: int) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True)
 class _At:
-    """One seed's levels, runs and judges, made once.
+    """One seed's levels, runs and judges, made once: a question asks judge by judge, and each of
+    every seed, so those of all seeds are remembered.
 
     Attributes:
         count: levels that judges are tested on.
@@ -218,7 +219,7 @@ class _At:
         return _runs(self)[2]
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=16)
 def _levels(at: _At) -> tuple[Level, Level]:
     """Those that judges learn from, and those that they are tested on: different ones."""
     counts = (at.plan.train_levels * at.count, at.count)
@@ -228,12 +229,12 @@ def _levels(at: _At) -> tuple[Level, Level]:
     )  # type: ignore[return-value]
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=16)
 def _untaught(at: _At) -> tuple[Any, Any]:
     return judge.define(at.interface, at.key(2))
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=16)
 def _runs(at: _At) -> tuple[Explored, Explored, Explored, Clean, Clean]:
     """Runs to learn from, to choose the best of, and to select a share of; clean runs to be tested
     on and to learn from. Judges have seen the levels of what is selected, not the runs."""
@@ -260,7 +261,7 @@ def _without_forks(env: Gauntlet, key: jax.Array, levels: Level, setting: Settin
     return found.replace(forked=jnp.zeros(()))
 
 
-@functools.lru_cache(maxsize=32)
+@functools.lru_cache(maxsize=128)
 def _judge(at: _At, name: str) -> Any:
     """The parameters of a judge after its course."""
     graph, parameters = _untaught(at)
