@@ -120,9 +120,7 @@ def test_the_error_is_that_of_both_heads(judge, flat):
     assert whole == pytest.approx(float(by_step + 0.3 * by_run), rel=1e-4)
     # A quarter of it is gone after a few updates, and nothing happens without any.
     course = Course(updates=60, batch=8, learning_rate=1e-2)
-    _, errors = quick(teach, static_argnums=0)(
-        graph, parameters, jax.random.key(0), lesson, course
-    )
+    _, errors = quick(teach, static_argnums=0)(graph, parameters, jax.random.key(0), lesson, course)
     assert errors.shape == (60,) and errors[-10:].mean() < 0.75 * errors[:3].mean()
     still, _ = teach(
         graph, parameters, jax.random.key(0), lesson, dataclasses.replace(course, learning_rate=0.0,
