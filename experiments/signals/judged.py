@@ -20,13 +20,14 @@ from envs.keys import new_key
 from envs.levels import draw_levels
 from experiments.signals.config import SignalsConfig
 from icl.signals import judge, lessons, selection
+from icl.signals.answering import worth
 from icl.signals.judge import Course, Lesson
 from icl.signals.labels import Terms
 from icl.signals.lanes import Table
 from icl.signals.lessons import Clean, Explored, Setting
 from icl.signals.rewarding import Rewarded
 from icl.signals.student import clone, student
-from icl.signals.thinking import check, think, worth
+from icl.signals.thinking import check, think
 from icl.signals.training import Curve, learn
 from icl.signals.world import World, world
 

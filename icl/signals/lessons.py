@@ -10,20 +10,17 @@ from flax import struct
 
 from envs.core import Level, static
 from envs.families.gauntlet import Gauntlet
-from icl.signals.labels import Terms, step_labels
-from icl.signals.thinking import (
-    Mind,
-    Record,
-    Thinker,
+from icl.signals.answering import (
     after_thinking,
     answers,
     following,
     forks,
     recorded,
-    think,
     truths,
     worth,
 )
+from icl.signals.labels import Terms, step_labels
+from icl.signals.thinking import Mind, Record, Thinker, think
 
 BATCH = 16  # levels that are forked together
 

@@ -9,11 +9,12 @@ from flax import nnx, struct
 from agents.transformer import Parameters
 from envs.core import static
 from icl.signals import credit
+from icl.signals.answering import recorded
 from icl.signals.judge import read
 from icl.signals.lanes import Agent, go, start
 from icl.signals.methods import Signal
 from icl.signals.selection import thought
-from icl.signals.thinking import check, recorded
+from icl.signals.thinking import check
 from icl.signals.world import World
 
 

@@ -11,6 +11,7 @@ import envs
 from agents import transformer
 from agents.transformer import Interface, ModelConfig
 from icl.signals import lessons
+from icl.signals.answering import recorded
 from icl.signals.credit import group
 from icl.signals.judge import Course, Lesson, define, ending, error, read, teach
 from icl.signals.labels import Terms
@@ -18,7 +19,7 @@ from icl.signals.lessons import Setting
 from icl.signals.rewarding import Rewarded
 from icl.signals.selection import area, best, run_scores, thought, top
 from icl.signals.student import clone, read_ahead, student
-from icl.signals.thinking import Sight, check, recorded, think
+from icl.signals.thinking import Sight, check, think
 from icl.signals.world import world
 from tests.envs.worlds import raw_levels
 from tests.icl.signals.test_omens import plain_auroc

@@ -1,5 +1,7 @@
 """Labels: closed forms, loops, and the mixture's limits."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,15 +30,20 @@ def record() -> Record:
     answer = live & (np.arange(S) >= 2)
     answer[0, 0] = False  # a run that is not answered
     optimal = live & (rng.random(shape) < 0.5)
-    return jax.tree.map(
-        jnp.asarray,
-        Record(
-            observation=rng.integers(0, V, (*shape, 2)), action=rng.integers(0, A, shape),
-            successor=rng.integers(0, V, (*shape, 2)), start=np.zeros(shape, bool), answer=answer,
-            live=live, open=live, optimal=optimal, promise=rng.random(shape, np.float32),
-            drop=rng.random(shape, np.float32), informs=live & (rng.random(shape) < 0.5),
-        ),
-    )  # fmt: skip
+    made: dict[str, Any] = {
+        "observation": rng.integers(0, V, (*shape, 2)),
+        "action": rng.integers(0, A, shape),
+        "successor": rng.integers(0, V, (*shape, 2)),
+        "start": np.zeros(shape, bool),
+        "answer": answer,
+        "live": live,
+        "open": live,
+        "optimal": optimal,
+        "promise": rng.random(shape, np.float32),
+        "drop": rng.random(shape, np.float32),
+        "informs": live & (rng.random(shape) < 0.5),
+    }
+    return Record(**jax.tree.map(jnp.asarray, made))
 
 
 def test_steps_are_alike_by_what_they_share(record):

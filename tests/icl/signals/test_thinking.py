@@ -10,19 +10,16 @@ import pytest
 import envs
 from envs.families.gauntlet import Level
 from icl.signals import truth
-from icl.signals.thinking import (
-    NEVER,
-    Thinker,
+from icl.signals.answering import (
     after_thinking,
     answers,
-    check,
     following,
     forks,
     recorded,
-    think,
     truths,
     worth,
 )
+from icl.signals.thinking import NEVER, Thinker, check, think
 from tests.envs.worlds import raw_levels
 from tests.icl.signals.worlds import quick
 
