@@ -17,6 +17,7 @@ from experiments.errors import ConfigError
 from experiments.folder import RunFolder
 from experiments.signals.confidence import foretell, poll, vote
 from experiments.signals.config import SignalsConfig, VoteConfig
+from experiments.signals.judged import judge_steps, reinforce, select, sizes
 from experiments.signals.place import environment
 from experiments.signals.ready import ready
 from experiments.signals.taught import teach
@@ -46,6 +47,8 @@ Settings = SignalsConfig | VoteConfig
 
 def identity(kind: str, config: Settings, method: str, seed: int) -> dict[str, Any]:
     """What a cell depends on."""
+    if kind in JUDGED:
+        return {"kind": kind, "method": method, "seed": seed} | sizes(config, kind)
     fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in LEFT}
     if kind in ONLY:
         small = isinstance(config, SignalsConfig) and config.preset == "smoke"
@@ -128,6 +131,7 @@ def train(config: SignalsConfig, method: str, seed: int) -> Values:
     }
 
 
+JUDGED = ("judge", "select", "reinforce")
 KINDS: Mapping[str, Callable[[Any, str, int], Values]] = {
     "grade": grade,
     "train": train,
@@ -139,7 +143,11 @@ KINDS: Mapping[str, Callable[[Any, str, int], Values]] = {
     "teach": teach,
     "tools": tooled,
     "flaky-tools": flaky,
-}  # of confidence, the method is a regime (icl/signals/breakdowns.py), or what is shown
+    "judge": judge_steps,
+    "select": select,
+    "reinforce": reinforce,
+}  # of confidence, the method is a regime (icl/signals/breakdowns.py), or what is shown; of judges
+#    it is who judges, or who selects
 
 
 @functools.lru_cache(maxsize=8)

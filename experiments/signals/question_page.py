@@ -31,6 +31,10 @@ TOLD: Mapping[str, str] = {
     "right": "share of the levels that are answered right",
     "saved": "share of the actions that is saved",
     "kept": "share of the groups drawn that are learned from",
+    "tells": "AUROC of good steps",
+    "solves": "worth of the runs chosen: success of their answers",
+    "good": "share of their steps that are good",
+    "imitated": "success after the thinking of a student of theirs",
 }  # values that are drawn, where rows have them
 PARTS = ("steps", "part", "noise", "budget")  # fields that panels differ in
 TRAINING = "training"  # across: the share of the budget that is used up, in percent

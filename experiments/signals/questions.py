@@ -5,6 +5,7 @@ from __future__ import annotations
 from experiments.signals.confidence_questions import LATENESS, OMENS, READER, VOTES
 from experiments.signals.density_questions import DENSITY, IDLING
 from experiments.signals.expert_questions import EXPERT, FILTER, REFERENCES
+from experiments.signals.judged_questions import REWARD, SELECTION, STEPS_JUDGED
 from experiments.signals.learner_questions import LEARNER
 from experiments.signals.tool_questions import FLAKY_TOOLS, INFLATION, TOOLS
 from experiments.signals.tree_questions import FORKS
@@ -13,6 +14,6 @@ QUESTIONS = {
     question.name: question
     for question in (
         OMENS, LATENESS, READER, VOTES, FORKS, DENSITY, IDLING, LEARNER, EXPERT, FILTER, REFERENCES,
-        TOOLS, INFLATION, FLAKY_TOOLS,
+        TOOLS, INFLATION, FLAKY_TOOLS, STEPS_JUDGED, SELECTION, REWARD,
     )
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,7 +12,7 @@ from flax import struct
 from agents import grpo
 from agents.grpo import GRPOConfig
 from icl.signals.lanes import Lanes, Table, unchanged
-from icl.signals.methods import Method
+from icl.signals.methods import Method, Signal
 from icl.signals.truth import success
 from icl.signals.world import World
 
@@ -35,7 +36,7 @@ class Curve(struct.PyTreeNode):
 
 def learn(
     world: World,
-    method: Method,
+    method: Method | Callable[[World, Table, jax.Array], Signal],
     key: jax.Array,
     policy: Table,
     config: GRPOConfig,

@@ -150,12 +150,13 @@ def test_claims_are_about_spots_that_there_are(name):
     question = questions.QUESTIONS[name]
     fields = ("correlation", "auroc", "ratio", "right", "saved", "sign", "located", "cosine",
               "padding", "idle",
-              "executes", "improves", "matches", "queries", "queries-before")  # fmt: skip
+              "executes", "improves", "matches", "queries", "queries-before",
+              "tells", "solves", "imitated")  # fmt: skip
     paths = {"success": [0.1, 0.5], "idle": [0.1, 0.1], "updates": [0, 9]}
     rows = [
         dict(spot.at)
         | {"seed": seed, **dict.fromkeys(fields, 0.5)}
-        | (paths if spot.kind in ("train", "teach", "tools", "flaky-tools") else {})
+        | (paths if spot.kind in ("train", "teach", "tools", "flaky-tools", "reinforce") else {})
         for spot in question.spots(PRESETS["quick"])
         for seed in range(5)
     ]
