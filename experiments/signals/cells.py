@@ -19,6 +19,7 @@ from experiments.errors import ConfigError
 from experiments.folder import RunFolder
 from experiments.signals.confidence import foretell, vote
 from experiments.signals.config import SignalsConfig
+from experiments.signals.order import ordered
 from experiments.signals.ready import ready
 from experiments.signals.trained import read
 from experiments.study_folder import digest
@@ -37,7 +38,7 @@ Values = dict[str, Any]
 
 def identity(kind: str, config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
     """What a cell depends on."""
-    if kind in CONFIDENCE:
+    if kind in (*CONFIDENCE, *ORDER):
         sizes = {"levels": config.levels, "small": config.preset == "smoke"}
         return {"kind": kind, "method": method, "seed": seed} | sizes
     leave = {"method", "seeds", "seed", "preset", "out", *(TRAINED if kind == "grade" else GRADED)}
@@ -102,13 +103,16 @@ def train(config: SignalsConfig, method: str, seed: int) -> Values:
 
 
 CONFIDENCE = ("foretell", "vote", "read")
+ORDER = ("order",)
 KINDS: Mapping[str, Callable[[SignalsConfig, str, int], Values]] = {
     "grade": grade,
     "train": train,
     "foretell": foretell,
     "vote": vote,
     "read": read,
-}  # of confidence, the method is a regime (icl/signals/breakdowns.py), or what is shown
+    "order": ordered,
+}  # of confidence, the method is a regime (icl/signals/breakdowns.py), or what is shown; of the
+# order of training, a checkpoint to start from
 
 
 @functools.lru_cache(maxsize=8)

@@ -16,6 +16,7 @@ from agents.perceptron import Perceptron, merged, untrained
 from envs.core import Env, Level
 from envs.keys import new_key
 from envs.levels import Split, draw_levels
+from envs.wrappers import pad
 from experiments.signals.config import SignalsConfig
 from icl.signals import order
 from icl.signals.coverage import Open
@@ -24,10 +25,9 @@ from icl.signals.tasks import Tasks, scored, tabulated
 
 TASKS = ("dark-room", "key-door", "combination-lock", "coverage")
 OPEN = TASKS.index("coverage")
-STARTS = ("untrained", "base", "joint")
-"""Checkpoints that transfer is measured from, beside those in which j was trained right before i
-(``trained``)."""
-TRAINED = "trained"
+FROM = ("base", "trained", "joint", "untrained")
+"""Checkpoints that transfer is measured from: that where orders start; that after the training of
+j, from which i is trained next; that of all tasks together; a network that was never trained."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,28 +42,43 @@ class Plan:
     trials: runs of a test level where coverage is measured.
     """
 
-    size: int = 5
-    horizon: int = 20
+    size: int = 4
+    horizon: int = 16
     levels: int = 256
-    view: int = 9
-    imitated: int = 150
-    budget: int = 300_000
+    view: int = 7
+    imitated: int = 60
+    practised: int = 0
+    budget: int = 200_000
     trials: int = 32
-    stage: StageConfig = StageConfig()
+    stage: StageConfig = dataclasses.field(default_factory=StageConfig)
 
 
-def ordered(config: SignalsConfig, method: str, seed: int, plan: Plan = Plan()) -> dict[str, Any]:
+STARTS = {"imitated": Plan(), "practised": Plan(practised=200_000)}
+"""Checkpoints that orders start from: one that was shown the closed tasks for a while, and one that
+has then practised all tasks for as long as a stage."""
+
+
+def ordered(
+    config: SignalsConfig, start: str, seed: int, plan: Plan | None = None
+) -> dict[str, Any]:
     """All orders of the tasks, trained stage after stage; all tasks at once for as many actions,
     and the mean of the weights of four that learned one task each.
 
-    Orders share their beginnings, so 64 stages make all 24. ``method`` is not used.
+    Orders share their beginnings, so 64 stages make all 24.
+
+    Args:
+        config: of it, how many levels are tested on, and whether it is the smallest preset.
+        start: a checkpoint of ``STARTS``.
+        seed: of levels, network and runs.
+        plan: the numbers; by default those of ``start``.
 
     Returns:
-        ``orders``: by the rank of its prediction, 1 is the best: the order in words, its measured
-        and its predicted score, of all and of each task. ``told``: how well the prediction did.
-        ``rivals``. ``courses``: of each task and tenth of its stage, the entropy, as the first
-        stage and in all. ``transfer``: of each checkpoint, b of every pair.
+        ``orders``: by the rank of their prediction, 1 is the best, the scores as measured and as
+        predicted, and those of the rivals. ``views``: how well transfer from each checkpoint
+        foretells them. ``courses``: entropy in nats by the hundredth of a stage, of each task as
+        the ``first`` stage and in ``any``. ``transfer``: b[i, j] from each checkpoint.
     """
+    plan = plan or STARTS[start]
     if config.preset == "smoke":
         few = StageConfig(groups=4, runs=4)
         plan = dataclasses.replace(plan, levels=16, imitated=20, budget=2000, trials=4, stage=few)
@@ -72,22 +87,25 @@ def ordered(config: SignalsConfig, method: str, seed: int, plan: Plan = Plan()) 
     blank = untrained(jax.random.fold_in(key, 0), plan.view, 4)
     groups = jnp.arange(plan.stage.groups)
     closed = jnp.asarray([i for i in range(len(TASKS)) if i != OPEN])
-    base = _imitate(
+    shown = _imitate(
         train, blank, jax.random.fold_in(key, 1), closed[groups % len(closed)],
         jnp.int32(plan.imitated), 1e-3,
     )  # fmt: skip
+    together = groups % len(TASKS)
+    early = jax.random.fold_in(key, 4)
+    base, _ = _stage(train, shown, early, together, jnp.int32(plan.practised), plan.stage)
     score_key = jax.random.fold_in(key, 2)
-    count = iter(range(3, 2**20))
 
     def score(network: Perceptron) -> np.ndarray:
         return np.asarray(_score(test, network, score_key, runs=plan.trials))
 
-    def learn(network: Perceptron, which: jax.Array, budget: int) -> tuple[Perceptron, Course]:
-        own = jax.random.fold_in(key, next(count))
-        return _stage(train, network, own, which, jnp.int32(budget), plan.stage)
-
     def after(network: Perceptron, task: int) -> tuple[Perceptron, Course]:
-        return learn(network, jnp.full(groups.shape, task), plan.budget)
+        # A stage of a task meets the same levels and dice wherever in an order it stands.
+        own, which = (
+            jax.random.fold_in(jax.random.fold_in(key, 3), task),
+            jnp.full_like(groups, task),
+        )
+        return _stage(train, network, own, which, jnp.int32(plan.budget), plan.stage)
 
     networks: dict[order.Order, Perceptron] = {(): base}
     scores, courses = {(): score(base)}, {}
@@ -95,7 +113,8 @@ def ordered(config: SignalsConfig, method: str, seed: int, plan: Plan = Plan()) 
         for taken in itertools.permutations(range(len(TASKS)), length):
             networks[taken], courses[taken] = after(networks[taken[:-1]], taken[-1])
             scores[taken] = score(networks[taken])
-    joint, _ = learn(base, groups % len(TASKS), plan.budget * len(TASKS))
+    whole = jnp.int32(plan.budget * len(TASKS))
+    joint, _ = _stage(train, base, jax.random.fold_in(key, 5), together, whole, plan.stage)
     singles = [networks[(i,)] for i in range(len(TASKS))]
     soup = merged(jax.tree.map(lambda *x: jnp.stack(x), *singles))
     alone = np.stack([scores[(i,)] for i in range(len(TASKS))])
@@ -103,9 +122,9 @@ def ordered(config: SignalsConfig, method: str, seed: int, plan: Plan = Plan()) 
     for name, network in (("untrained", blank), ("joint", joint)):
         found = np.stack([score(after(network, i)[0]) for i in range(len(TASKS))])
         moved[name] = order.transfer(score(network), found)
-    moved[TRAINED] = np.zeros_like(alone)
+    moved["trained"] = np.zeros_like(alone)
     for j, i in itertools.permutations(range(len(TASKS)), 2):
-        moved[TRAINED][i, j] = scores[(j, i)][j] - scores[(j,)][j]
+        moved["trained"][i, j] = scores[(j, i)][j] - scores[(j,)][j]
     rivals = {"joint": score(joint), "merged": score(soup), "start": scores[()]}
     return told(scores, moved, rivals) | {"courses": _courses(courses)}
 
@@ -116,46 +135,45 @@ def told(
     rivals: dict[str, np.ndarray],
 ) -> dict[str, Any]:
     """What the scores float[K] after every beginning of an order, the transfer [K, K] from every
-    checkpoint, and the scores of the rivals come to, in words and numbers."""
-    tasks = len(scores[()])
-    ranks = order.ranked(moved["base"])
+    checkpoint, and the scores of the rivals come to."""
+    tasks, base = len(scores[()]), moved["base"]
+    ranks = order.ranked(base)
     measured = [float(scores[taken].mean()) for taken in ranks]
-    # What each task comes to alone, and what the others do to it: the mean over tasks, as measured.
+    # What a task comes to by its own stage, and what those after it do to it: means over tasks.
     own = np.mean([scores[(i,)][i] for i in range(tasks)])
-    guesses = {name: [order.predicted(b, x) / tasks for x in ranks] for name, b in moved.items()}
-    found = {
-        str(rank): {
-            "measured": {"score": measured[rank - 1], "order": _words(taken)}
-            | dict(zip(TASKS, scores[taken].tolist())),
-            "predicted": {"score": float(own) + guesses["base"][rank - 1], "order": _words(taken)},
+    between = ~np.eye(tasks, dtype=bool)
+    views = {}
+    for name, b in moved.items():
+        guess = [order.predicted(b, taken) for taken in ranks]
+        best = int(np.argmax(guess))
+        views[name] = {
+            "spearman": order.agreement(guess, measured),
+            "standing": order.standing(measured, best),
+            "best": measured[best],
+            "alike": order.likeness(b, base),
+            "shift": float(np.abs(b - base)[between].mean()),
+            "mean": float(b[between].mean()),
         }
-        for rank, taken in enumerate(ranks, 1)
+    every = {
+        "additive": order.additive(ranks, measured),
+        "lowest": min(measured),
+        "highest": max(measured),
+        "average": float(np.mean(measured)),
     }
-    best = {name: int(np.argmax(guess)) for name, guess in guesses.items()}
     return {
-        "orders": found,
-        "told": {
-            name: {
-                "spearman": order.agreement(guess, measured),
-                "standing": order.standing(measured, best[name]),
-                "score": measured[best[name]],
-                "additive": order.additive(ranks, measured),
-                "spread": max(measured) - min(measured),
-                "mean": float(np.mean(measured)),
+        "orders": {
+            str(rank): {
+                "measured": {"reached": measured[rank - 1], "order": _words(taken)}
+                | dict(zip(TASKS, scores[taken].tolist()))
+                | (views["base"] | every if rank == 1 else {}),
+                "predicted": {"reached": float(own) + order.predicted(base, taken) / tasks},
             }
-            for name, guess in guesses.items()
+            | {name: {"reached": float(x.mean())} for name, x in rivals.items()}
+            for rank, taken in enumerate(ranks, 1)
         },
-        "rivals": {
-            name: {"score": float(x.mean())} | dict(zip(TASKS, x.tolist()))
-            for name, x in rivals.items()
-        },
-        "transfer": {
-            name: {
-                f"{TASKS[i]} → {TASKS[j]}": {"transfer": float(b[i, j])}
-                for i, j in itertools.permutations(range(tasks), 2)
-            }
-            for name, b in moved.items()
-        },
+        "rivals": {name: dict(zip(TASKS, x.tolist())) for name, x in rivals.items()},
+        "views": views,
+        "transfer": {name: b.tolist() for name, b in moved.items()},
     }
 
 
@@ -171,8 +189,9 @@ def _courses(courses: dict[order.Order, Course]) -> dict[str, Any]:
             )
             parts = len(entropy) - 1
             made[name][task] = {
-                str(100 * part // parts): {"entropy": float(entropy[part]),
-                                           "earned": float(earned[part])}
+                str(100 * part // parts): {
+                    "nats": float(entropy[part]), "earned": float(earned[part])
+                }
                 for part in range(parts + 1)
             }  # fmt: skip
     return made
@@ -199,10 +218,11 @@ def _tasks(plan: Plan, tested: int, seed: int) -> tuple[Tasks, Tasks]:
 
 def _tabulated(plan: Plan, key: jax.Array, count: int, split: Split) -> Tasks:
     room = {"size": plan.size, "density": 0.2, "horizon": plan.horizon}
+    lock = envs.make("combination-lock", stages=8, shortest=4, dials=3, horizon=plan.horizon)
     families = (
         envs.make("dark-room", **room),
-        envs.make("key-door", size=plan.size, horizon=plan.horizon),
-        envs.make("combination-lock", stages=8, shortest=4, horizon=plan.horizon),
+        envs.make("key-door", size=plan.size, density=0.1, horizon=plan.horizon),
+        pad(lock, lock.num_fields, lock.num_symbols + 1, 4),
         envs.make("dark-room", **room),
     )
 

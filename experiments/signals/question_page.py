@@ -25,6 +25,11 @@ TOLD: Mapping[str, str] = {
     "auroc": "AUROC of success",
     "right": "share of the levels that are answered right",
     "saved": "share of the actions that is saved",
+    "reached": "normalised score, mean over tasks",
+    "spearman": "rank correlation of predicted and measured scores",
+    "standing": "share of the orders that do better than the one predicted to be best",
+    "shift": "mean absolute change of b",
+    "nats": "entropy of the policy in nats",
 }  # values that are drawn, where rows have them
 PARTS = ("policy", "regularity", "part", "noise", "budget")  # fields that panels differ in
 TRAINING = "training"  # across: the share of the budget that is used up, in percent

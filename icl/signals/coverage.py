@@ -22,10 +22,12 @@ class Open(Room):
     those of any other room; it is ``icl.signals.coverage.judged`` who says what a run earned."""
 
     def step(self, key: jax.Array, level: Level, state: State, action: jax.Array) -> Outcome:
+        """One transition that pays nothing and does not end."""
         moved = super().step(key, level, state, action)
         return Outcome(moved.state, jnp.float32(0.0), jnp.zeros((), bool))
 
     def draw(self, level: Level, state: State) -> jax.Array:
+        """As of any room, without the goal."""
         return grid.paint(
             self.size,
             (tiles.WALL, level.walls),

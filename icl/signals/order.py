@@ -55,6 +55,16 @@ def agreement(first: Sequence[float], second: Sequence[float]) -> float:
     return float(stats.spearmanr(first, second)[0])
 
 
+def likeness(first: np.ndarray, second: np.ndarray) -> float:
+    """The correlation of two tables b [K, K] over the pairs of different tasks; 0 where one of them
+    does not vary."""
+    between = ~np.eye(len(first), dtype=bool)
+    one, other = np.asarray(first)[between], np.asarray(second)[between]
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])
+
+
 def standing(scores: Sequence[float], index: int) -> float:
     """The share of the others that score higher than ``scores[index]``, ties by half: 0 is the
     best, 1 the last, and by chance it is 1/2."""

@@ -31,6 +31,8 @@ class StageConfig(struct.PyTreeNode):
         epochs: passes over an update's runs.
         parts: P, how often a stage's course is told.
         learning_rate: of Adam.
+        floor: Adam's ε, near the size of the gradients of a task that is being learned: a task that
+            is solved has few and small ones, which Adam would blow up into steps as large as any.
         clip: how far from 1 a probability ratio counts.
         temperature: of the judge, in shares of the cells.
     """
@@ -40,6 +42,7 @@ class StageConfig(struct.PyTreeNode):
     epochs: int = static(2)
     parts: int = static(10)
     learning_rate: float | jax.Array = 1e-3
+    floor: float | jax.Array = 1e-2
     clip: float | jax.Array = 0.2
     temperature: float | jax.Array = 0.1
 
@@ -81,7 +84,7 @@ def stage(
     Returns:
         The network, and its Course.
     """
-    optimiser = optax.scale_by_adam()
+    optimiser = optax.scale_by_adam(eps=config.floor)  # type: ignore[arg-type]
     numbers = GRPOConfig(low=config.clip, high=config.clip, kl=0.0)
     count = tasks.cells.shape[1]
 
@@ -176,7 +179,9 @@ def imitate(
 
     def update(time: jax.Array, carry: Any) -> Any:
         network, moments = carry
-        own = tasks.at(which, jax.random.randint(jax.random.fold_in(key, time), which.shape, 0, count))
+        own = tasks.at(
+            which, jax.random.randint(jax.random.fold_in(key, time), which.shape, 0, count)
+        )
         wanted = own.optimal / own.optimal.sum(-1, keepdims=True)
 
         def loss(network: Perceptron) -> jax.Array:

@@ -6,6 +6,7 @@ program trains any of them, or all together, and the branches of a tree of order
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -140,7 +141,7 @@ def tabulated(
     is_open = jnp.asarray([isinstance(env.bare, Open) for env, _ in families])
 
     def each(function):
-        return jax.vmap(jax.vmap(function))
+        return jax.jit(jax.vmap(jax.vmap(function)))
 
     cells = met.sum(-1).astype(jnp.int32)
     new = jnp.minimum(cells - 1, horizon) / jnp.maximum(cells - 1, 1)
@@ -159,7 +160,7 @@ def tabulated(
         horizon=horizon,
     )
     keys = jax.random.split(key, len(families))
-    drift = jax.lax.map(lambda given: _wander(tasks, *given, trials), (keys, jnp.arange(len(keys))))
+    drift = _wander(tasks, keys, trials)
     return tasks.replace(random=jnp.where(is_open[:, None], drift, random))
 
 
@@ -172,7 +173,7 @@ def _one(env: Env, levels: Level, states: int, view: int):
         seen = jax.vmap(lambda i: sight(env, level, env.decode(level, i), view))(index)
         return table, seen, reached(table)
 
-    table, seen, met = jax.vmap(level)(levels)
+    table, seen, met = jax.jit(jax.vmap(level))(levels)
     if table.target.shape[-1] > 1 or float(table.stickiness.max()) > 0:
         raise ValueError(
             f"{type(env.bare).__name__}: an action has several outcomes, and tasks are tables with "
@@ -189,11 +190,17 @@ def _one(env: Env, levels: Level, states: int, view: int):
     return table, wide(seen), wide(met)
 
 
-def _wander(tasks: Tasks, key: jax.Array, task: jax.Array, trials: int) -> jax.Array:
-    """float32[n]: mean coverage of random runs in the levels of a task."""
-    own = tasks.at(jnp.full(tasks.cells.shape[1], task), jnp.arange(tasks.cells.shape[1]))
-    flat = jnp.zeros(own.table.target.shape[:-1])
-    return covered(own, play(own, flat, key, trials)).mean(-1)
+@functools.partial(jax.jit, static_argnames="trials")
+def _wander(tasks: Tasks, keys: jax.Array, trials: int) -> jax.Array:
+    """float32[K, n]: mean coverage of random runs in every level."""
+    count = tasks.cells.shape[1]
+
+    def task(given: tuple[jax.Array, jax.Array]) -> jax.Array:
+        own = tasks.at(jnp.full(count, given[0]), jnp.arange(count))
+        flat = jnp.zeros(own.table.target.shape[:-1])
+        return covered(own, play(own, flat, given[1], trials)).mean(-1)
+
+    return jax.lax.map(task, (jnp.arange(len(keys)), keys))
 
 
 def scored(tasks: Tasks, network: Perceptron, key: jax.Array, runs: int) -> jax.Array:

@@ -127,7 +127,8 @@ def test_claims_are_about_spots_that_there_are(name):
     """On made-up values that are the same everywhere every claim finds what it speaks of."""
     question = questions.QUESTIONS[name]
     fields = ("correlation", "auroc", "ratio", "right", "saved", "sign", "located", "cosine",
-              "padding", "idle")  # fmt: skip
+              "padding", "idle", "reached", "spearman", "standing", "average", "highest", "alike",
+              "shift", "mean", "nats")  # fmt: skip
     paths = {"success": [0.1, 0.5], "idle": [0.1, 0.1]}
     rows = [
         dict(spot.at)
