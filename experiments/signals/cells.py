@@ -19,6 +19,7 @@ from experiments.errors import ConfigError
 from experiments.folder import RunFolder
 from experiments.signals.confidence import foretell, vote
 from experiments.signals.config import SignalsConfig
+from experiments.signals.curriculum import taught
 from experiments.signals.order import ordered
 from experiments.signals.ready import ready
 from experiments.signals.trained import read
@@ -103,7 +104,7 @@ def train(config: SignalsConfig, method: str, seed: int) -> Values:
 
 
 CONFIDENCE = ("foretell", "vote", "read")
-ORDER = ("order",)
+ORDER = ("order", "curriculum")
 KINDS: Mapping[str, Callable[[SignalsConfig, str, int], Values]] = {
     "grade": grade,
     "train": train,
@@ -111,8 +112,9 @@ KINDS: Mapping[str, Callable[[SignalsConfig, str, int], Values]] = {
     "vote": vote,
     "read": read,
     "order": ordered,
+    "curriculum": taught,
 }  # of confidence, the method is a regime (icl/signals/breakdowns.py), or what is shown; of the
-# order of training, a checkpoint to start from
+# order of training, a checkpoint to start from; or an arm
 
 
 @functools.lru_cache(maxsize=8)

@@ -25,9 +25,9 @@ from icl.signals.tasks import Tasks, scored, tabulated
 
 TASKS = ("dark-room", "key-door", "combination-lock", "coverage")
 OPEN = TASKS.index("coverage")
-FROM = ("base", "trained", "joint", "untrained")
+VIEWS = ("base", "trained", "joint", "imitated")
 """Checkpoints that transfer is measured from: that where orders start; that after the training of
-j, from which i is trained next; that of all tasks together; a network that was never trained."""
+j, from which i is trained next; that of all tasks together; that which was shown, no more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +47,14 @@ class Plan:
     levels: int = 256
     view: int = 7
     imitated: int = 60
+    rate: float = 1e-3
     practised: int = 0
-    budget: int = 200_000
+    budget: int = 120_000
     trials: int = 32
     stage: StageConfig = dataclasses.field(default_factory=StageConfig)
 
 
-STARTS = {"imitated": Plan(), "practised": Plan(practised=200_000)}
+STARTS = {"imitated": Plan(), "practised": Plan(practised=120_000)}
 """Checkpoints that orders start from: one that was shown the closed tasks for a while, and one that
 has then practised all tasks for as long as a stage."""
 
@@ -81,15 +82,17 @@ def ordered(
     plan = plan or STARTS[start]
     if config.preset == "smoke":
         few = StageConfig(groups=4, runs=4)
-        plan = dataclasses.replace(plan, levels=16, imitated=20, budget=2000, trials=4, stage=few)
-    train, test = _tasks(plan, config.levels, seed)
+        small = {"levels": 16, "budget": 2000, "practised": min(plan.practised, 2000), "trials": 4}
+        plan = dataclasses.replace(plan, **small, stage=few)
+    sizes = (plan.size, plan.horizon, plan.view)
+    train, test = _tasks(sizes, plan.levels, config.levels, seed)
     key = jax.random.fold_in(new_key(seed), 12)
     blank = untrained(jax.random.fold_in(key, 0), plan.view, 4)
     groups = jnp.arange(plan.stage.groups)
     closed = jnp.asarray([i for i in range(len(TASKS)) if i != OPEN])
     shown = _imitate(
         train, blank, jax.random.fold_in(key, 1), closed[groups % len(closed)],
-        jnp.int32(plan.imitated), 1e-3,
+        jnp.int32(plan.imitated), plan.rate,
     )  # fmt: skip
     together = groups % len(TASKS)
     early = jax.random.fold_in(key, 4)
@@ -108,7 +111,8 @@ def ordered(
         return _stage(train, network, own, which, jnp.int32(plan.budget), plan.stage)
 
     networks: dict[order.Order, Perceptron] = {(): base}
-    scores, courses = {(): score(base)}, {}
+    scores: dict[order.Order, np.ndarray] = {(): score(base)}
+    courses: dict[order.Order, Course] = {}
     for length in range(1, len(TASKS) + 1):
         for taken in itertools.permutations(range(len(TASKS)), length):
             networks[taken], courses[taken] = after(networks[taken[:-1]], taken[-1])
@@ -119,7 +123,7 @@ def ordered(
     soup = merged(jax.tree.map(lambda *x: jnp.stack(x), *singles))
     alone = np.stack([scores[(i,)] for i in range(len(TASKS))])
     moved = {"base": order.transfer(scores[()], alone)}
-    for name, network in (("untrained", blank), ("joint", joint)):
+    for name, network in (("joint", joint), ("imitated", shown)):
         found = np.stack([score(after(network, i)[0]) for i in range(len(TASKS))])
         moved[name] = order.transfer(score(network), found)
     moved["trained"] = np.zeros_like(alone)
@@ -206,22 +210,21 @@ _imitate = jax.jit(imitate)
 _score = jax.jit(scored, static_argnames="runs")
 
 
-@functools.lru_cache(maxsize=2)
-def _tasks(plan: Plan, tested: int, seed: int) -> tuple[Tasks, Tasks]:
-    """The tasks of a seed, to train on and to test on; no level is in both."""
+@functools.lru_cache(maxsize=16)
+def _tasks(sizes: tuple[int, int, int], count: int, tested: int, seed: int) -> tuple[Tasks, Tasks]:
+    """The tasks of a seed, ``count`` levels each to train on and ``tested`` to test on; no level is
+    in both. ``sizes``: of a plan, its size, horizon and view."""
     key = jax.random.fold_in(new_key(seed), 11)
-    return (
-        _tabulated(plan, key, plan.levels, "train"),
-        _tabulated(plan, key, tested, "test"),
-    )
+    return _tabulated(sizes, key, count, "train"), _tabulated(sizes, key, tested, "test")
 
 
-def _tabulated(plan: Plan, key: jax.Array, count: int, split: Split) -> Tasks:
-    room = {"size": plan.size, "density": 0.2, "horizon": plan.horizon}
-    lock = envs.make("combination-lock", stages=8, shortest=4, dials=3, horizon=plan.horizon)
+def _tabulated(sizes: tuple[int, int, int], key: jax.Array, count: int, split: Split) -> Tasks:
+    size, horizon, view = sizes
+    room = {"size": size, "density": 0.2, "horizon": horizon}
+    lock = envs.make("combination-lock", stages=8, shortest=4, dials=3, horizon=horizon)
     families = (
         envs.make("dark-room", **room),
-        envs.make("key-door", size=plan.size, density=0.1, horizon=plan.horizon),
+        envs.make("key-door", size=size, density=0.1, horizon=horizon),
         pad(lock, lock.num_fields, lock.num_symbols + 1, 4),
         envs.make("dark-room", **room),
     )
@@ -231,4 +234,4 @@ def _tabulated(plan: Plan, key: jax.Array, count: int, split: Split) -> Tasks:
         return (Open(**room) if number == OPEN else env), pool.levels(jnp.arange(count))
 
     made = [drawn(number, env) for number, env in enumerate(families)]
-    return tabulated(made, jax.random.fold_in(key, len(families)), plan.view)
+    return tabulated(made, jax.random.fold_in(key, len(families)), view)

@@ -8,8 +8,12 @@ from experiments.signals.config import SignalsConfig
 from experiments.signals.question import Answers, Question, Spot
 from experiments.study import ABOVE, BELOW, Verdict, claim, difference, level, slope
 
-STARTS = ("imitated", "practised")
-VIEWS = ("base", "trained", "joint", "untrained")
+STARTS = {
+    "imitated": ("base", "trained", "joint"),
+    "practised": ("base", "trained", "joint", "imitated"),
+}
+"""Checkpoints that orders start from -> those that transfer is measured from. The first is its own
+``imitated``."""
 RANKS = range(1, 25)
 LINES = ("measured", "predicted", "joint", "merged", "start")
 CLOSED = ("dark-room", "key-door", "combination-lock")
@@ -70,7 +74,7 @@ def _transfer_spots(base: SignalsConfig) -> list[Spot]:
     return [
         Spot({"start": start, "from": view}, "order", base, start, ("views", view))
         for start in STARTS
-        for view in VIEWS
+        for view in STARTS[start]
     ]
 
 
@@ -95,6 +99,14 @@ def _transfer_claims(found: Answers) -> list[Verdict]:
             claim("", f"{start}: b after training together foretells better than b from the base",
                   difference(value("spearman", "joint"), value("spearman", "base")), ABOVE),
         ]  # fmt: skip
+    early = {x: found(x, start="practised", **{"from": "imitated"}) for x in ("alike", "spearman")}
+    late = found("spearman", start="practised", **{"from": "base"})
+    made += [
+        claim("", "practised: b is the same before and after the practice (correlation 0.8 or "
+              "more)", level(early["alike"]), (0.8, math.inf)),
+        claim("", "practised: b after the practice foretells better than b before it",
+              difference(late, early["spearman"]), ABOVE),
+    ]  # fmt: skip
     return made
 
 

@@ -15,6 +15,7 @@ import itertools
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import stats
 
 MOST = 6  # tasks: 720 orders
@@ -32,7 +33,7 @@ def orders(tasks: int) -> list[Order]:
     return list(itertools.permutations(range(tasks)))
 
 
-def transfer(start: Sequence[float], after: np.ndarray) -> np.ndarray:
+def transfer(start: ArrayLike, after: ArrayLike) -> np.ndarray:
     """float[K, K], b[i, j]: the score of task j after training on i, ``after`` [K, K], less that of
     the checkpoint where all of these trainings began, ``start`` [K]."""
     return np.asarray(after, float) - np.asarray(start, float)
@@ -40,7 +41,7 @@ def transfer(start: Sequence[float], after: np.ndarray) -> np.ndarray:
 
 def predicted(moved: np.ndarray, order: Order) -> float:
     """Σ b[i, j] over the pairs in which j comes before i, of ``moved`` = b [K, K]."""
-    return float(sum(moved[i, j] for j, i in itertools.combinations(order, 2)))
+    return sum((float(moved[i, j]) for j, i in itertools.combinations(order, 2)), 0.0)
 
 
 def ranked(moved: np.ndarray) -> list[Order]:

@@ -41,8 +41,8 @@ class StageConfig(struct.PyTreeNode):
     runs: int = static(8)
     epochs: int = static(2)
     parts: int = static(10)
-    learning_rate: float | jax.Array = 1e-3
-    floor: float | jax.Array = 1e-2
+    learning_rate: float | jax.Array = 2e-3
+    floor: float | jax.Array = 5e-2
     clip: float | jax.Array = 0.2
     temperature: float | jax.Array = 0.1
 

@@ -136,23 +136,23 @@ def tabulated(
         )
     states = max(env.num_states for env, _ in families)
     horizon = horizons.pop()
-    parts = [_one(env, levels, states, view) for env, levels in families]
+    parts = [_one(env, levels, states=states, view=view) for env, levels in families]
+    for (env, _), (table, *_) in zip(families, parts, strict=True):
+        if table.target.shape[-1] > 1 or float(table.stickiness.max()) > 0:
+            raise ValueError(
+                f"{type(env.bare).__name__}: an action has several outcomes, and tasks are tables "
+                "with one; take the family without stickiness, or another"
+            )
     table, seen, met = jax.tree.map(lambda *x: jnp.stack(x), *parts)
     is_open = jnp.asarray([isinstance(env.bare, Open) for env, _ in families])
-
-    def each(function):
-        return jax.jit(jax.vmap(jax.vmap(function)))
-
+    random, best, optimal = _exact(table, horizon=horizon)
     cells = met.sum(-1).astype(jnp.int32)
     new = jnp.minimum(cells - 1, horizon) / jnp.maximum(cells - 1, 1)
-    random, best = (
-        each(lambda x, f=f: f(x, horizon))(table) for f in (random_return, optimal_return)
-    )
     tasks = Tasks(
         table=table,
         sight=seen,
         met=met,
-        optimal=each(lambda x: solve(x).optimal)(table),
+        optimal=optimal,
         open=is_open,
         cells=cells,
         random=random,
@@ -164,21 +164,17 @@ def tabulated(
     return tasks.replace(random=jnp.where(is_open[:, None], drift, random))
 
 
-def _one(env: Env, levels: Level, states: int, view: int):
+@functools.partial(jax.jit, static_argnames=("states", "view"))
+def _one(env: Env, levels: Level, *, states: int, view: int) -> tuple[Table, jax.Array, jax.Array]:
     """A family's tables, sights and reachable states, padded to so many states."""
     index = jnp.arange(env.num_states, dtype=jnp.int32)
 
-    def level(level: Level):
+    def level(level: Level) -> tuple[Table, jax.Array, jax.Array]:
         table = env.tabulate(level)
         seen = jax.vmap(lambda i: sight(env, level, env.decode(level, i), view))(index)
         return table, seen, reached(table)
 
-    table, seen, met = jax.jit(jax.vmap(level))(levels)
-    if table.target.shape[-1] > 1 or float(table.stickiness.max()) > 0:
-        raise ValueError(
-            f"{type(env.bare).__name__}: an action has several outcomes, and tasks are tables with "
-            "one; take the family without stickiness, or another"
-        )
+    table, seen, met = jax.vmap(level)(levels)
     more = states - env.num_states
 
     def wide(x: jax.Array) -> jax.Array:
@@ -188,6 +184,18 @@ def _one(env: Env, levels: Level, states: int, view: int):
         **{x: wide(getattr(table, x)) for x in ("target", "probability", "reward", "terminated")}
     )
     return table, wide(seen), wide(met)
+
+
+@functools.partial(jax.jit, static_argnames="horizon")
+def _exact(table: Table, *, horizon: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Of tables [K, n]: the returns float32[K, n] of random and of the best play, and the optimal
+    actions bool[K, n, S, A]."""
+
+    def level(table: Table) -> tuple[jax.Array, jax.Array, jax.Array]:
+        ends = random_return(table, horizon), optimal_return(table, horizon)
+        return *ends, solve(table).optimal
+
+    return jax.vmap(jax.vmap(level))(table)
 
 
 @functools.partial(jax.jit, static_argnames="trials")
