@@ -49,12 +49,12 @@ class Plan:
     imitated: int = 60
     rate: float = 1e-3
     practised: int = 0
-    budget: int = 120_000
+    budget: int = 200_000
     trials: int = 32
     stage: StageConfig = dataclasses.field(default_factory=StageConfig)
 
 
-STARTS = {"imitated": Plan(), "practised": Plan(practised=120_000)}
+STARTS = {"imitated": Plan(), "practised": Plan(practised=200_000)}
 """Checkpoints that orders start from: one that was shown the closed tasks for a while, and one that
 has then practised all tasks for as long as a stage."""
 

@@ -31,8 +31,9 @@ class StageConfig(struct.PyTreeNode):
         epochs: passes over an update's runs.
         parts: P, how often a stage's course is told.
         learning_rate: of Adam.
-        floor: Adam's ε, near the size of the gradients of a task that is being learned: a task that
-            is solved has few and small ones, which Adam would blow up into steps as large as any.
+        beta2: Adam's second decay rate, as low as the first: a solved task has few gradients, one in
+            many updates, and at 0.999 each would move the weights as far as thirty do.
+        floor: Adam's ε, for the same reason near the size of what gradients there are.
         clip: how far from 1 a probability ratio counts.
         temperature: of the judge, in shares of the cells.
     """
@@ -41,8 +42,9 @@ class StageConfig(struct.PyTreeNode):
     runs: int = static(8)
     epochs: int = static(2)
     parts: int = static(10)
-    learning_rate: float | jax.Array = 2e-3
-    floor: float | jax.Array = 5e-2
+    learning_rate: float | jax.Array = 1e-3
+    beta2: float | jax.Array = 0.9
+    floor: float | jax.Array = 1e-2
     clip: float | jax.Array = 0.2
     temperature: float | jax.Array = 0.1
 
@@ -84,7 +86,7 @@ def stage(
     Returns:
         The network, and its Course.
     """
-    optimiser = optax.scale_by_adam(eps=config.floor)  # type: ignore[arg-type]
+    optimiser = optax.scale_by_adam(b2=config.beta2, eps=config.floor)  # type: ignore[arg-type]
     numbers = GRPOConfig(low=config.clip, high=config.clip, kl=0.0)
     count = tasks.cells.shape[1]
 
