@@ -41,7 +41,8 @@ def transfer(start: ArrayLike, after: ArrayLike) -> np.ndarray:
 
 def predicted(moved: np.ndarray, order: Order) -> float:
     """Σ b[i, j] over the pairs in which j comes before i, of ``moved`` = b [K, K]."""
-    return sum((float(moved[i, j]) for j, i in itertools.combinations(order, 2)), 0.0)
+    pairs = itertools.combinations(order, 2)
+    return float(np.sum([moved[i, j] for j, i in pairs]))
 
 
 def ranked(moved: np.ndarray) -> list[Order]:

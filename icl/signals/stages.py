@@ -31,8 +31,8 @@ class StageConfig(struct.PyTreeNode):
         epochs: passes over an update's runs.
         parts: P, how often a stage's course is told.
         learning_rate: of Adam.
-        beta2: Adam's second decay rate, as low as the first: a solved task has few gradients, one in
-            many updates, and at 0.999 each would move the weights as far as thirty do.
+        beta2: Adam's second decay rate, as low as the first: a solved task has gradients in few
+            updates, and at 0.999 each of them would move the weights as far as thirty do.
         floor: Adam's ε, for the same reason near the size of what gradients there are.
         clip: how far from 1 a probability ratio counts.
         temperature: of the judge, in shares of the cells.
