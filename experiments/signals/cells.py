@@ -17,7 +17,9 @@ from experiments.errors import ConfigError
 from experiments.folder import RunFolder
 from experiments.signals.confidence import foretell, poll, vote
 from experiments.signals.config import SignalsConfig, VoteConfig
+from experiments.signals.curriculum import taught
 from experiments.signals.judged import judge_steps, reinforce, select, sizes
+from experiments.signals.order import ordered
 from experiments.signals.place import environment
 from experiments.signals.ready import ready
 from experiments.signals.taught import teach
@@ -32,7 +34,14 @@ from icl.signals.training import learn
 from icl.signals.world import World, drawn, world
 
 LEFT = ("method", "regime", "seeds", "seed", "preset", "out")  # fields that no cell depends on
-ONLY = {"foretell": ("levels",), "vote": ("levels",), "read": (), "credit": ("budget",)}
+ONLY = {
+    "foretell": ("levels",),
+    "vote": ("levels",),
+    "read": (),
+    "credit": ("budget",),
+    "order": ("levels",),
+    "curriculum": ("levels",),
+}
 WITHOUT = {
     "grade": ("total", "learning_rate", "epochs"),
     "train": ("repetitions",),
@@ -146,8 +155,10 @@ KINDS: Mapping[str, Callable[[Any, str, int], Values]] = {
     "judge": judge_steps,
     "select": select,
     "reinforce": reinforce,
+    "order": ordered,
+    "curriculum": taught,
 }  # of confidence, the method is a regime (icl/signals/breakdowns.py), or what is shown; of judges
-#    it is who judges, or who selects
+# it is who judges, or who selects; of the order of training, a checkpoint to start from, or an arm
 
 
 @functools.lru_cache(maxsize=8)

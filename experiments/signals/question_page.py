@@ -35,6 +35,11 @@ TOLD: Mapping[str, str] = {
     "solves": "worth of the runs chosen: success of their answers",
     "good": "share of their steps that are good",
     "imitated": "success after the thinking of a student of theirs",
+    "reached": "normalised score, mean over tasks",
+    "spearman": "rank correlation of predicted and measured scores",
+    "standing": "share of the orders that do better than the one predicted to be best",
+    "shift": "mean absolute change of b",
+    "nats": "entropy of the policy in nats",
 }  # values that are drawn, where rows have them
 PARTS = ("steps", "part", "noise", "budget")  # fields that panels differ in
 TRAINING = "training"  # across: the share of the budget that is used up, in percent

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from experiments.signals.confidence_questions import LATENESS, OMENS, READER, VOTES
+from experiments.signals.curriculum_questions import CURRICULUM
 from experiments.signals.density_questions import DENSITY, IDLING
 from experiments.signals.expert_questions import EXPERT, FILTER, REFERENCES
 from experiments.signals.judged_questions import REWARD, SELECTION, STEPS_JUDGED
 from experiments.signals.learner_questions import LEARNER
+from experiments.signals.order_questions import ENTROPY, ORDER, TRANSFER
 from experiments.signals.tool_questions import FLAKY_TOOLS, INFLATION, TOOLS
 from experiments.signals.tree_questions import FORKS
 
@@ -15,5 +17,6 @@ QUESTIONS = {
     for question in (
         OMENS, LATENESS, READER, VOTES, FORKS, DENSITY, IDLING, LEARNER, EXPERT, FILTER, REFERENCES,
         TOOLS, INFLATION, FLAKY_TOOLS, STEPS_JUDGED, SELECTION, REWARD,
+        ORDER, TRANSFER, ENTROPY, CURRICULUM,
     )
 }  # fmt: skip
