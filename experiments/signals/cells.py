@@ -56,7 +56,7 @@ Settings = SignalsConfig | VoteConfig
 
 def identity(kind: str, config: Settings, method: str, seed: int) -> dict[str, Any]:
     """What a cell depends on."""
-    if kind in JUDGED:
+    if isinstance(config, SignalsConfig) and kind in JUDGED:
         return {"kind": kind, "method": method, "seed": seed} | sizes(config, kind)
     fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in LEFT}
     if kind in ONLY:
