@@ -54,7 +54,7 @@ def agreement(first: Sequence[float], second: Sequence[float]) -> float:
     """Spearman's rank correlation; 0 where one of them does not vary."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
-    return float(stats.spearmanr(first, second)[0])
+    return float(np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1])
 
 
 def likeness(first: np.ndarray, second: np.ndarray) -> float:
