@@ -72,7 +72,7 @@ def standing(scores: Sequence[float], index: int) -> float:
     best, 1 the last, and by chance it is 1/2."""
     data = np.asarray(scores, float)
     better, like = (data > data[index]).sum(), (data == data[index]).sum() - 1
-    return float((better + like / 2) / (data.size - 1))
+    return float((better + like / 2) / max(data.size - 1, 1))
 
 
 def additive(given: Sequence[Order], scores: Sequence[float]) -> float:

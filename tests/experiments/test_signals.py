@@ -128,7 +128,7 @@ def test_claims_are_about_spots_that_there_are(name):
     question = questions.QUESTIONS[name]
     fields = ("correlation", "auroc", "ratio", "right", "saved", "sign", "located", "cosine",
               "padding", "idle", "reached", "spearman", "standing", "average", "highest", "alike",
-              "shift", "mean", "nats", "gap", "own")  # fmt: skip
+              "shift", "mean", "nats", "gap", "own", "order", "additive")  # fmt: skip
     paths = {"success": [0.1, 0.5], "idle": [0.1, 0.1]}
     rows = [
         dict(spot.at)
