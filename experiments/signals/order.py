@@ -74,8 +74,9 @@ def ordered(
         ``orders``: by the rank of their prediction, 1 is the best, the scores as measured and as
         predicted, and those of the rivals. ``views``: how well transfer foretells them, measured
         from the ``base``, from where j was just ``trained``, after all tasks together (``joint``)
-        and from what was shown and no more (``imitated``). ``courses``: entropy in nats by the hundredth of a stage, of each task as
-        the ``first`` stage and in ``any``. ``transfer``: b[i, j] from each checkpoint.
+        and from what was shown and no more (``imitated``). ``courses``: entropy in nats by the
+        hundredth of a stage, of each task as the ``first`` stage and in ``any``.
+        ``transfer``: b[i, j] from each checkpoint.
     """
     plan = plan or STARTS[start]
     if config.preset == "smoke":
