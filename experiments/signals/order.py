@@ -25,9 +25,6 @@ from icl.signals.tasks import Tasks, scored, tabulated
 
 TASKS = ("dark-room", "key-door", "combination-lock", "coverage")
 OPEN = TASKS.index("coverage")
-VIEWS = ("base", "trained", "joint", "imitated")
-"""Checkpoints that transfer is measured from: that where orders start; that after the training of
-j, from which i is trained next; that of all tasks together; that which was shown, no more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,9 +72,11 @@ def ordered(
 
     Returns:
         ``orders``: by the rank of their prediction, 1 is the best, the scores as measured and as
-        predicted, and those of the rivals. ``views``: how well transfer from each checkpoint
-        foretells them. ``courses``: entropy in nats by the hundredth of a stage, of each task as
-        the ``first`` stage and in ``any``. ``transfer``: b[i, j] from each checkpoint.
+        predicted, and those of the rivals. ``views``: how well transfer foretells them, measured
+        from the ``base``, from where j was just ``trained``, after all tasks together (``joint``)
+        and from what was shown and no more (``imitated``). ``courses``: entropy in nats by the
+        hundredth of a stage, of each task as the ``first`` stage and in ``any``.
+        ``transfer``: b[i, j] from each checkpoint.
     """
     plan = plan or STARTS[start]
     if config.preset == "smoke":

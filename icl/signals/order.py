@@ -54,7 +54,7 @@ def agreement(first: Sequence[float], second: Sequence[float]) -> float:
     """Spearman's rank correlation; 0 where one of them does not vary."""
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
-    return float(stats.spearmanr(first, second)[0])
+    return float(np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1])
 
 
 def likeness(first: np.ndarray, second: np.ndarray) -> float:
@@ -72,7 +72,7 @@ def standing(scores: Sequence[float], index: int) -> float:
     best, 1 the last, and by chance it is 1/2."""
     data = np.asarray(scores, float)
     better, like = (data > data[index]).sum(), (data == data[index]).sum() - 1
-    return float((better + like / 2) / (data.size - 1))
+    return float((better + like / 2) / max(data.size - 1, 1))
 
 
 def additive(given: Sequence[Order], scores: Sequence[float]) -> float:

@@ -153,7 +153,7 @@ def test_claims_are_about_spots_that_there_are(name):
               "executes", "improves", "matches", "queries", "queries-before",
               "tells", "solves", "imitated",
               "reached", "spearman", "standing", "average", "highest", "alike",
-              "shift", "mean", "nats", "gap", "own")  # fmt: skip
+              "shift", "mean", "nats", "gap", "own", "order", "additive")  # fmt: skip
     paths = {"success": [0.1, 0.5], "idle": [0.1, 0.1], "updates": [0, 9]}
     rows = [
         dict(spot.at)

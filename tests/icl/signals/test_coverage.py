@@ -14,7 +14,8 @@ from icl.signals.coverage import Open, judged, reached, visited
 def test_an_open_room_pays_nothing_ends_with_the_horizon_and_shows_no_goal():
     env = Open(size=4, density=0.2, horizon=12)
     levels = jax.vmap(env.level)(jax.random.split(jax.random.key(0), 16))
-    runs = rollout(env, Random(), jax.random.key(1), levels, rollouts=4)
+    play = jax.jit(rollout, static_argnames="rollouts")
+    runs = play(env, Random(), jax.random.key(1), levels, rollouts=4)
     assert not runs.reward.any() and not runs.terminated.any()
     assert runs.truncated[..., -1].all()
     first = jax.tree.map(lambda x: x[0], levels)

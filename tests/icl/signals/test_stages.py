@@ -9,7 +9,6 @@ import envs
 from agents.perceptron import KINDS, merged, sight, untrained
 from envs import tiles
 from envs.core import advance, begin
-from envs.levels import draw_levels
 from envs.oracle import policy_return
 from envs.wrappers import Sticky, pad, wrap
 from icl.signals.coverage import Open
@@ -18,6 +17,9 @@ from icl.signals.tasks import covered, play, scored, tabulated
 
 VIEW, COUNT, HORIZON = 7, 6, 8
 ROOM = {"size": 4, "density": 0.2, "horizon": HORIZON}
+SCORED = jax.jit(scored, static_argnames="runs")
+PLAY = jax.jit(play, static_argnames="runs")
+RUNS = 64
 SMALL = StageConfig(groups=6, runs=6, parts=4, learning_rate=1e-2)
 
 
@@ -28,8 +30,8 @@ def families():
     lock = pad(lock, 1, lock.num_symbols + 1, 4)
 
     def levels(env, number):
-        pool = draw_levels(env, jax.random.fold_in(key, number), COUNT)
-        return pool.levels(jnp.arange(COUNT))
+        keys = jax.random.split(jax.random.fold_in(key, number), COUNT)
+        return jax.jit(jax.vmap(env.level))(keys)
 
     return [(room, levels(room, 0)), (lock, levels(lock, 1)), (Open(**ROOM), levels(room, 0))]
 
@@ -73,7 +75,7 @@ def test_what_is_seen_is_what_is_drawn_around_the_agent():
 def test_runs_are_those_of_the_families(made, tasks, network):
     for number, (env, levels) in enumerate(made):
         own = tasks.at(jnp.full(COUNT, number), jnp.arange(COUNT))
-        runs = play(own, network(own.sight), jax.random.key(6), 3)
+        runs = PLAY(own, network(own.sight), jax.random.key(6), runs=3)
 
         def again(level, actions, env=env):
             def step(episode, action):
@@ -93,9 +95,9 @@ def test_runs_are_those_of_the_families(made, tasks, network):
 
 def test_scores_are_exact_and_those_of_chance_are_zero(made, tasks, network):
     flat = jax.tree.map(jnp.zeros_like, network)
-    np.testing.assert_allclose(scored(tasks, flat, jax.random.key(7), 512), 0, atol=0.03)
+    np.testing.assert_allclose(SCORED(tasks, flat, jax.random.key(7), runs=RUNS), 0, atol=0.03)
     env, levels = made[0]
-    found = scored(tasks, network, jax.random.key(7), 4)[0]
+    found = SCORED(tasks, network, jax.random.key(7), runs=RUNS)[0]
     policy = jax.nn.softmax(network(tasks.sight[0]))
     own = jax.vmap(lambda t, p: policy_return(t, p[: env.num_states], HORIZON))
     returns = own(jax.vmap(env.tabulate)(levels), policy[:, : env.num_states])
@@ -105,7 +107,7 @@ def test_scores_are_exact_and_those_of_chance_are_zero(made, tasks, network):
 
 def test_no_run_covers_more_than_the_bound(tasks):
     own = tasks.at(jnp.full(COUNT, 2), jnp.arange(COUNT))
-    shares = covered(own, play(own, jnp.zeros((COUNT, 16, 4)), jax.random.key(8), 64))
+    shares = covered(own, PLAY(own, jnp.zeros((COUNT, 16, 4)), jax.random.key(8), runs=64))
     assert (shares <= own.best[:, None] + 1e-6).all() and (shares >= 0).all()
     assert float(shares.max()) > 0.5
 
@@ -115,7 +117,7 @@ def test_a_stage_keeps_its_budget_and_learns(tasks, network, train):
     better, course = train(tasks, network, jax.random.key(9), which, jnp.int32(budget), SMALL)
     most = SMALL.groups * SMALL.runs * HORIZON
     assert budget - most < int(course.actions) <= budget
-    before, after = (scored(tasks, x, jax.random.key(7), 8) for x in (network, better))
+    before, after = (SCORED(tasks, x, jax.random.key(7), runs=RUNS) for x in (network, better))
     assert float(after[0]) > float(before[0]) + 0.3
     assert float(course.earned[-1]) > float(course.earned[0])
     assert float(course.entropy[-1]) < float(course.entropy[0])
@@ -128,7 +130,7 @@ def test_without_a_budget_nothing_is_learned(tasks, network, train):
     assert int(course.updates) == int(course.actions) == 0
     own = tasks.at(which, jnp.arange(6))
     assert float(course.entropy[0]) == pytest.approx(np.log(4), abs=0.05)
-    runs = play(own, jnp.zeros((6, 16, 4)), jax.random.key(0), 2)
+    runs = PLAY(own, jnp.zeros((6, 16, 4)), jax.random.key(0), runs=2)
     assert float(spread(jnp.zeros((6, 16, 4)), runs)) == pytest.approx(np.log(4))
 
 
@@ -136,14 +138,14 @@ def test_coverage_is_learned_from_comparisons_alone(tasks, network, train):
     sure = SMALL.replace(temperature=1e-3)
     which = jnp.full(6, 2, jnp.int32)
     better, _ = train(tasks, network, jax.random.key(1), which, jnp.int32(30_000), sure)
-    before, after = (scored(tasks, x, jax.random.key(7), 64)[2] for x in (network, better))
+    before, after = (SCORED(tasks, x, jax.random.key(7), runs=RUNS)[2] for x in (network, better))
     assert float(after) > float(before) + 0.15
 
 
 def test_imitation_shows_what_is_best(tasks, network):
     which = jnp.asarray([0, 1] * 3, jnp.int32)
     shown = jax.jit(imitate)(tasks, network, jax.random.key(2), which, jnp.int32(200), 1e-2)
-    assert (scored(tasks, shown, jax.random.key(7), 8)[:2] > 0.8).all()
+    assert (SCORED(tasks, shown, jax.random.key(7), runs=RUNS)[:2] > 0.8).all()
 
 
 def test_merged_weights_are_the_mean(network):
