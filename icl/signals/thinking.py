@@ -1,11 +1,10 @@
 """Thinking: attempts at a level whose meaning is not told, one after the other.
 
 What a long chain of thought is to its final response (ReasonFlux-PRM, Zou et al. 2025, arXiv
-2506.18896), attempts at a gauntlet are to the run after them (icl/signals/answering.py).
-Nobody is told which moments decide
-nor by which token, but a loss shows at once; a thinker that notices one drops the attempt and
-begins anew. What it finds out is known exactly: which meanings of every moment are still possible,
-and by how much a step narrowed them down.
+2506.18896), attempts at a gauntlet are to the run after them (icl/signals/answering.py). Nobody is
+told which moments decide nor by which token, but a loss shows at once; a thinker that notices one
+drops the attempt and begins anew. What it finds out is known exactly: which meanings of every
+moment are still possible, and by how much a step narrowed them down.
 """
 
 from __future__ import annotations
