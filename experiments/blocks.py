@@ -75,7 +75,7 @@ def signals(name: str, found: Mapping[str, Any], near: str) -> list[str]:
         f"![{found['text']}]({near}/signals-{name}.svg)",
         "",
         f"`{found['command']}` on {_machine(found['environment'])}: "
-        f"{_minutes(found['environment']['seconds'])}.",
+        f"{_took(found['environment']['seconds'])}.",
         "",
         *_table(("claim", "estimate", "95 % interval", "", "in the paper"), rows),
     ]
@@ -191,7 +191,9 @@ def _table(heads: Sequence[str], rows: Any) -> list[str]:
     return [head.replace("|  |", "| |"), *lines]
 
 
-def _minutes(seconds: float) -> str:
+def _took(seconds: float) -> str:
+    if not seconds:
+        return "from cells that were there already"
     if seconds < 90:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes"
