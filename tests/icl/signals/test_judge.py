@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import struct
 
 import envs
 from agents import transformer
@@ -186,6 +187,29 @@ def test_a_student_says_in_play_what_it_says_when_taught(env, flat, found):
     for one, other in zip(jax.tree.leaves(memory), jax.tree.leaves(row), strict=True):
         np.testing.assert_array_equal(one, other)
     assert record.start[:, 0].all() and record.start[:, 1:].any()
+
+
+class Echo(struct.PyTreeNode):
+    """A mind whose actions tell what it saw."""
+
+    def begin(self, key):
+        return ()
+
+    def act(self, key, sight, memory):
+        seen = sight.observation.sum() + 2 * sight.successor.sum() + sight.start
+        return ((seen + sight.before + 9) % 3).astype(jnp.int32), memory
+
+
+def test_a_student_is_taught_what_it_will_see(env, found):
+    levels, _ = found
+    budgets = jnp.full((LEVELS, 2), STEPS)
+    run = quick(lambda key: think(env, key, levels, Echo(), budgets, STEPS))
+    record = run(jax.random.key(5)).record
+    ahead = read_ahead(record)
+    assert (ahead.action[..., 0] == -1).all() and (ahead.successor[..., 0, :] == -1).all()
+    seen = ahead.observation.sum(-1) + 2 * ahead.successor.sum(-1) + ahead.start
+    np.testing.assert_array_equal((seen + ahead.action + 9) % 3, record.action)
+    assert len(np.unique(record.action)) == 3
 
 
 def test_a_reward_is_mixed_of_the_outcome_and_the_judges_word(env, judge, found):
