@@ -33,7 +33,7 @@ STAGE = 150
 checkpoint that all start from has had one of them together."""
 
 
-def taught(config: SignalsConfig, arm: str, seed: int) -> dict[str, Any]:
+def schooled(config: SignalsConfig, arm: str, seed: int) -> dict[str, Any]:
     """The scores after every way of teaching: 0 is random and 1 optimal play in unseen levels of
     a family, of which one demonstration is shown.
 

@@ -39,6 +39,7 @@ TOLD: Mapping[str, str] = {
     "spearman": "rank correlation of predicted and measured scores",
     "standing": "share of the orders that do better than the one predicted to be best",
     "shift": "mean absolute change of b",
+    "alike": "likeness of two sequences of actions, difflib's ratio",
     "nats": "entropy of the policy in nats",
 }  # values that are drawn, where rows have them
 PARTS = ("steps", "part", "noise", "budget")  # fields that panels differ in

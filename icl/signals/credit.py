@@ -109,33 +109,6 @@ def difference(lanes: Lanes, starts: jax.Array, value: jax.Array) -> jax.Array:
     return jnp.where(lanes.live, credit, 0.0)
 
 
-def worst_later(
-    lanes: Lanes, starts: jax.Array, gain: jax.Array, temperature: float | jax.Array = 0.1
-) -> jax.Array:
-    """What is left of a run's worst piece from a step on: PURE (Cheng et al. 2025, arXiv
-    2504.15275), equations 6 and 7. Each piece's gain is weighted by softmax(−gain / temperature)
-    over all pieces of the run, and a step is paid the sum over its own piece and the later ones.
-    Near 0 temperature that is the least gain of the run up to the worst piece, and 0 behind it.
-
-    Args:
-        lanes: Lanes[L, N, T].
-        starts: bool[L, N, T], where pieces begin.
-        gain: float32[L, N, T], of a step's piece, as ``difference`` has it.
-        temperature: above 0.
-    """
-    after = [jnp.pad(x[..., 1:], ((0, 0), (0, 0), (0, 1))) for x in (starts, lanes.live)]
-    ends = lanes.live & (after[0] | ~after[1])  # the one step that stands for its piece
-    weight = jnp.where(ends, -gain / temperature, -jnp.inf)
-
-    def later(x: jax.Array) -> jax.Array:
-        return jnp.flip(jnp.cumsum(jnp.flip(x, -1), axis=-1), -1)
-
-    top = jnp.max(weight, axis=-1, keepdims=True)
-    part = jnp.exp(weight - jnp.where(jnp.isfinite(top), top, 0.0))
-    shaped = part / jnp.maximum(part.sum(-1, keepdims=True), SMALL) * gain
-    return jnp.where(lanes.live, later(jnp.where(ends, shaped, 0.0)), 0.0)
-
-
 def unlikely(lanes: Lanes, credit: jax.Array, probability: float | jax.Array = 0.9) -> jax.Array:
     """Credit of the actions that were chosen with less than ``probability`` only: the probability
     mask of SPO (arXiv 2505.23564), which pays a segment's advantage at its cut points."""

@@ -314,9 +314,21 @@ register(
 )
 register(
     "pure",
-    _valued("step", worst=True),
-    "the worst gain still to come (PURE), gains by forks",
+    _valued("step", aggregator="soft-min"),
+    "the worst gain still to come, softly (PURE), gains by forks",
 )
+for _name, _about in (
+    ("sum", "the sum"),
+    ("mean", "the mean"),
+    ("tail", "the last"),
+    ("bottom-10", "the lowest tenth"),
+    ("min", "the least"),
+):
+    register(
+        f"vine-{_name}",
+        _valued("step", aggregator=_name),
+        f"every state valued by forks, a step paid {_about} of the gains still to come",
+    )
 register(
     "exact",
     lambda budget, costs: Exact(chains(budget, costs.steps)),

@@ -27,6 +27,10 @@ SMALL = (
 )  # fmt: skip
 
 
+PATHS = ("train", "teach", "tools", "foldless-tools", "flaky-tools", "reinforce")
+"""Kinds of cells whose values are the course of a training."""
+
+
 @pytest.fixture
 def ran(tmp_path, monkeypatch, capsys):
     """ran(*words) -> (exit code, standard output, standard error), in an empty folder."""
@@ -75,7 +79,8 @@ def test_grades_are_kept_and_made_once(ran, tmp_path, monkeypatch):
     def again(*_):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(cells, "KINDS", dict.fromkeys(cells.KINDS, again))
+    known = {name: dataclasses.replace(kind, measure=again) for name, kind in cells.KINDS.items()}
+    monkeypatch.setattr(cells, "KINDS", known)
     monkeypatch.setattr("experiments.signals.growth.write", lambda *_: None)
     assert ran("grade", "--method", "grpo", *SMALL, "--out", "found")[0] == 0
     assert results(tmp_path / "found/grade")["rows"] == first["rows"]
@@ -158,7 +163,7 @@ def test_claims_are_about_spots_that_there_are(name):
     rows = [
         dict(spot.at)
         | {"seed": seed, **dict.fromkeys(fields, 0.5)}
-        | (paths if spot.kind in ("train", "teach", "tools", "flaky-tools", "reinforce") else {})
+        | (paths if spot.kind in PATHS else {})
         for spot in question.spots(PRESETS["quick"])
         for seed in range(5)
     ]
