@@ -19,7 +19,7 @@ from experiments.signals.confidence import foretell, poll, vote
 from experiments.signals.config import SignalsConfig
 from experiments.signals.curriculum import schooled
 from experiments.signals.judged import judge_steps, practised, reinforce, select, sizes
-from experiments.signals.kind import Kind, Settings, Values, all_but, only
+from experiments.signals.kind import Kind, Settings, Values, all_but, only, source
 from experiments.signals.order import ordered
 from experiments.signals.place import environment
 from experiments.signals.ready import ready
@@ -30,7 +30,8 @@ from experiments.study_folder import digest
 from icl.signals import grades, truth
 from icl.signals.lanes import Table
 from icl.signals.methods import Method, Signal
-from icl.signals.registry import Costs, costs, sized
+from icl.signals.registry import find, sized
+from icl.signals.sizes import Costs, costs
 from icl.signals.training import learn
 from icl.signals.world import World, drawn, world
 
@@ -38,8 +39,31 @@ GROUPS = 2  # what the key of graded groups is folded with
 
 
 def identity(kind: str, config: Settings, method: str, seed: int) -> Values:
-    """What a cell depends on."""
-    return {"kind": kind, "method": method, "seed": seed} | KINDS[kind].depends(config)
+    """What a cell depends on: with a method or family of one's own, the text of its module, too."""
+    own = {name: text for name in (method, config.family) if (text := source(name))}
+    told = KINDS[kind].depends(config) | ({"source": own} if own else {})
+    return {"kind": kind, "method": method, "seed": seed} | told
+
+
+def fits(kind: str, config: SignalsConfig) -> None:
+    """Sizes every method for the first seed, which takes no actions of any group.
+
+    Raises:
+        ConfigError: there is no such method or family, the budget does not do, or a training would
+            not have a single group.
+    """
+    if kind == "train" and config.total < config.budget:
+        raise ConfigError(
+            f"total {config.total} is below budget {config.budget}, so nothing is learned; raise "
+            "--total, or lower --budget"
+        )
+    try:
+        for method in config.method:
+            find(method)  # names first: to draw levels takes time
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    for method in config.method:
+        _sized(config, method, config.seed)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from experiments.signals.config import SignalsConfig, VoteConfig
@@ -31,6 +34,19 @@ def only(*names: str) -> Callable[[Any], Values]:
         return {name: getattr(config, name) for name in names} | {"small": small}
 
     return depends
+
+
+def source(name: str) -> str:
+    """16 hexadecimal digits that stand for the text of the module in ``module:something``; none for
+    a registered name, or where the module has no file. What it imports is not looked at."""
+    module, colon, _ = name.partition("@")[0].partition(":")
+    try:
+        found = importlib.util.find_spec(module) if colon else None
+    except (ImportError, ValueError):  # said where it is used
+        return ""
+    if not found or not found.origin or not Path(found.origin).is_file():
+        return ""
+    return hashlib.sha256(Path(found.origin).read_bytes()).hexdigest()[:16]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,6 +17,7 @@ TOLD: Mapping[str, str] = {
     "sign": "share of right signs where it matters",
     "located": "fatal steps that are located",
     "cosine": "cosine to the exact policy gradient",
+    "actions": "actions that a group generates",
     "success": "success, mean over the training",
     "final": "success at its end",
     "idle": "part of what won runs are paid that goes to idle steps",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from experiments.signals.aggregator_questions import AGGREGATORS
 from experiments.signals.confidence_questions import LATENESS, OMENS, READER, VOTES
 from experiments.signals.curriculum_questions import CURRICULUM
-from experiments.signals.density_questions import DENSITY, IDLING
+from experiments.signals.density_questions import DENSITY, IDLING, VALUATION
 from experiments.signals.expert_questions import EXPERT, FILTER, LIKENESS, REFERENCES
 from experiments.signals.judged_questions import REWARD, SELECTION, STEPS_JUDGED
 from experiments.signals.learner_questions import LEARNER
@@ -16,7 +16,7 @@ from experiments.signals.tree_questions import FORKS
 QUESTIONS = {
     question.name: question
     for question in (
-        OMENS, LATENESS, READER, VOTES, FORKS, DENSITY, AGGREGATORS, IDLING, LEARNER,
+        OMENS, LATENESS, READER, VOTES, FORKS, DENSITY, VALUATION, AGGREGATORS, IDLING, LEARNER,
         EXPERT, FILTER, REFERENCES, LIKENESS, TOOLS, INFLATION, FLAKY_TOOLS,
         STEPS_JUDGED, SELECTION, REWARD,
         ORDER, TRANSFER, ENTROPY, CURRICULUM,

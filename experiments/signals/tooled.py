@@ -20,7 +20,8 @@ from experiments.signals.config import SignalsConfig
 from experiments.signals.ready import ready
 from icl.signals.lanes import Table
 from icl.signals.methods import Chains, Method, Signal
-from icl.signals.registry import costs, sized
+from icl.signals.registry import sized
+from icl.signals.sizes import costs
 from icl.signals.tools import Habits, calls, habits, tells
 from icl.signals.training import learn
 from icl.signals.world import World, drawn, world

@@ -31,7 +31,8 @@ from icl.signals.lanes import go, start
 from icl.signals.methods import Signal
 from icl.signals.omens import Foretold, foretold
 from icl.signals.reader import Reading, reading
-from icl.signals.registry import Costs, measured, sized
+from icl.signals.registry import sized
+from icl.signals.sizes import Costs, measured
 from icl.signals.truth import advantages
 from icl.signals.world import World, world
 
@@ -97,8 +98,7 @@ def credit(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
     scene = Scene(actor, env, *jax.tree.map(lambda x: x[:FEW], tuple(rest)))
     place = world(scene.env, scene.levels)
     cost_key, key = jax.random.split(jax.random.fold_in(new_key(seed), 8))
-    steps, pieces = jax.device_get(_measure(scene, place, cost_key))
-    costs = Costs(float(steps), {name: float(count) for name, count in pieces.items()})
+    costs = Costs.of(_measure(scene, place, cost_key))
     forks = 32 if small else FORKS
     graded = _graded(sized(method, config.budget, costs), forks)
     correlation, sign, actions = jax.device_get(graded(scene, place, key))

@@ -106,6 +106,8 @@ class Valued:
         forks: K, of each piece's beginning.
         aggregator: what a step is paid of its piece's gain and the later ones, a name in
             ``aggregators.AGGREGATORS``.
+        compared: pay the lead over what the other runs are paid (``credit.over_others``), for what
+            aggregators say is no lead by itself; a group needs two runs then.
         masked: pay the unlikely actions of a piece only.
     """
 
@@ -113,6 +115,7 @@ class Valued:
     runs: int = 1
     forks: int = 9
     aggregator: str = "own"
+    compared: bool = False
     masked: bool = False
 
     def __call__(self, world: World, agent: Agent, key: jax.Array) -> Signal:
@@ -123,6 +126,7 @@ class Valued:
         value, actions = valued(world, agent, fork_key, snapshots, starts, self.forks)
         gain = credit.difference(lanes, starts, value)
         paid = AGGREGATORS[self.aggregator](lanes, starts, gain)
+        paid = credit.over_others(lanes, paid) if self.compared else paid
         paid = credit.unlikely(lanes, paid) if self.masked else paid
         return Signal(lanes, paid, lanes.generated + actions)
 
