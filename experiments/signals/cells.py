@@ -63,7 +63,7 @@ def fits(kind: str, config: SignalsConfig) -> None:
     except ValueError as error:
         raise ConfigError(str(error)) from None
     for method in config.method:
-        _sized(config, method, config.seed)
+        _sized(config, method)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ def kept(folder: RunFolder, kind: str, config: Settings, method: str, seed: int)
 def grade(config: SignalsConfig, method: str, seed: int) -> Values:
     """All grades of a method (icl/signals/grades.py), and what a group cost."""
     place, policy = _place(config, seed)
-    chosen = _sized(config, method, seed)
+    chosen = _sized(config, method)
     key = jax.random.fold_in(new_key(seed), GROUPS)
     found = jax.device_get(ready(_graded(chosen, config.repetitions), place, policy, key))
     return {field.name: float(getattr(found, field.name)) for field in dataclasses.fields(found)}
@@ -111,7 +111,7 @@ def first_group(
     """The first of the groups [L, N, T] that ``grade`` is taken over, in every level; what its
     steps were worth, and what they received in all (grades.received)."""
     place, policy = _place(config, seed)
-    chosen = _sized(config, method, seed)
+    chosen = _sized(config, method)
 
     @jax.jit
     def draw(place: World, policy: Table, key: jax.Array) -> Any:
@@ -126,7 +126,7 @@ def first_group(
 def train(config: SignalsConfig, method: str, seed: int) -> Values:
     """Success, entropy and share of idle steps after each tenth of the budget; means of levels."""
     place, policy = _place(config, seed)
-    chosen = _sized(config, method, seed)
+    chosen = _sized(config, method)
     learner = GRPOConfig(config.epochs, config.learning_rate)
     key = jax.random.fold_in(new_key(seed), 3)
     budget = jnp.int32(config.total)
@@ -172,9 +172,10 @@ def _place(config: SignalsConfig, seed: int) -> tuple[World, Table]:
     return place, place.leaning(config.skill, config.habit)
 
 
-def _sized(config: SignalsConfig, method: str, seed: int) -> Method:
+def _sized(config: SignalsConfig, method: str) -> Method:
+    """The method, sized by the levels of the first seed: it is one and the same for all of them."""
     try:
-        return sized(method, config.budget, _costs(config, seed))
+        return sized(method, config.budget, _costs(config, config.seed))
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +21,6 @@ from experiments.signals.question_page import measured, write_question
 from experiments.signals.ready import refuse
 from experiments.signals.taught import planned, teach
 from experiments.study import ABOVE, claim, difference, level
-from icl.signals.methods import Chains
 from icl.signals.registry import entries
 
 SMALL = (
@@ -101,13 +101,14 @@ def test_a_training_keeps_its_budget_and_tells_its_course(ran, tmp_path):
         assert 0 < row["success"][0] < 1 and row["updates"] == 3
 
 
-def test_a_method_of_ones_own_is_graded(ran, tmp_path, monkeypatch):
-    own = types.ModuleType("own_signal")
-    own.half = lambda budget, costs: Chains(2)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "own_signal", own)
-    assert ran("grade", "--method", "own_signal:half", *SMALL, "--out", "found")[0] == 0
-    assert results(tmp_path / "found/grade")["rows"][0]["actions"] <= 10
-    code, _, err = ran("grade", "--method", "own_signal:none", *SMALL)
+def test_the_documents_own_method_is_graded(ran, tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs/signals.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "mymodule.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert ran("grade", "--method", "mymodule:make", *SMALL, "--out", "found")[0] == 0
+    assert 16 <= results(tmp_path / "found/grade")["rows"][0]["actions"] <= 24
+    code, _, err = ran("grade", "--method", "mymodule:none", *SMALL)
     assert code == 2 and "cannot be loaded" in err
 
 
