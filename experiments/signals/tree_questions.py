@@ -14,9 +14,9 @@ UNITS = ("move", "sub-goal", "chunk", "unsure", "step", "inside")
 DEEP = ("moments=6", "spelling=2", "density=1", "regularity=1")
 SHALLOW = ("moments=1", "spelling=2", "density=1", "regularity=1", "dials=8")
 SKILL = 1.0  # at which about one run in a thousand wins
-BUDGETS = (72, 144, 288)  # about 6, 12 and 24 runs
+BUDGETS = (96, 192, 384)  # about 6, 13 and 26 runs
 TWO = 14  # the same at depth 2
-UPDATES = 200
+UPDATES = 150
 FEW = 20  # of them at depth 2, where success would be complete long before the others' end
 LESS, MORE = 2, 6  # nodes of a tree
 TREE = "tree-grpo-move"
