@@ -42,7 +42,7 @@ TASK = dataclasses.replace(
 )  # fmt: skip
 """The main job in one family that ends in an answer, its hands steady: what is chosen is said."""
 LANES = 128
-FEW, GRADED, FORKS = 8, 2, 1024  # levels, lanes of each, and forks of each step, that are graded
+FEW, GRADED, FORKS = 4, 2, 1024  # levels, lanes of each, and forks of each step, that are graded
 
 
 class Scene(NamedTuple):
