@@ -142,6 +142,11 @@ class Comparison:
         """A compiled copy of a wave's states, as arrays of numbers: the trainer takes theirs."""
         return jax.jit(arrays)
 
+    @functools.cached_property
+    def batches(self) -> Callable[..., Any]:
+        """The compiled contexts of a pool, of one run: what a batch that went wrong is made by."""
+        return jax.jit(self.program.contexts)
+
     def trainer(self) -> Callable[..., Any]:
         """The compiled training of a wave for one chunk: (states, runs) -> (states, metrics)."""
         if self._ahead:

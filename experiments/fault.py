@@ -62,8 +62,7 @@ def batch(job: Comparison, cell: Cell, update: int) -> Context:
     """The contexts of an update, Context[B, P], made again: they are a function of the cell's seed
     and of the update's number, and of nothing that was learned."""
     pool, index = update - update % job.config.pool, update % job.config.pool
-    make = jax.jit(job.program.contexts)
-    contexts = make(_key(cell[1], pool), job.run(cell))
+    contexts = job.batches(_key(cell[1], pool), job.run(cell))
     return jax.tree.map(lambda x: x[index], contexts)
 
 
