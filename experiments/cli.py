@@ -5,23 +5,21 @@ Arguments are checked before JAX is imported. Wrong input: exit code 2 and one l
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from experiments import positions, stopping
 from experiments.config import CompareConfig, check, from_stored, with_suites
 from experiments.errors import ConfigError
+from experiments.flags import parse as _parse
+from experiments.flags import positional as _positional
 from experiments.presets import COST, preset_in, refuse_on_cpu
 from experiments.processes import Processes, agree, check_devices, joined, leaving
 from experiments.trackers import need
-
-Config = TypeVar("Config")
 
 USAGE = """usage: levelburst COMMAND [OPTIONS]
 
@@ -129,22 +127,6 @@ def run(arguments: list[str]) -> int:
     except KeyboardInterrupt as stop:
         print("\nlevelburst: interrupted", file=sys.stderr)
         return stopping.code(stop)
-
-
-def _parse(kind: type[Config], command: str, arguments: list[str], default: Any = None) -> Config:
-    """Reads a dataclass from flags; mistakes become one line."""
-    import tyro
-
-    loud = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(loud):
-            return tyro.cli(kind, prog=f"levelburst {command}", args=arguments, default=default)
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        words = " ".join(line.strip(" │╭╮╰╯─\n") for line in loud.getvalue().splitlines())
-        message = " ".join(words.split()) or "cannot be read"
-        raise ConfigError(f"{command}: {message}") from None
 
 
 def _compare(arguments: list[str]) -> int:
@@ -325,13 +307,6 @@ def _runs(arguments: list[str]) -> int:
     from experiments import cli_runs
 
     return cli_runs.run(arguments, _parse)
-
-
-def _positional(arguments: list[str]) -> list[str]:
-    """Lets the run's folder be given without its flag."""
-    if arguments and not arguments[0].startswith("-"):
-        return ["--run", *arguments]
-    return arguments
 
 
 def _load(path: Path) -> tuple[CompareConfig, Any]:

@@ -279,6 +279,9 @@ def _check_numbers(config: CompareConfig) -> None:
     for field, low in least.items():
         if not low <= getattr(config, field) < math.inf:
             raise ConfigError(f"{field} {getattr(config, field)}: use a number of {low} or more")
+    for field, value in vars(config).items():
+        if type(value) is int and field != "seed" and value >= 2**31:
+            raise ConfigError(f"{field} is 2**31 or more; use a smaller number")
     if config.seed + config.seeds > 2**32:
         raise ConfigError(f"seed {config.seed}: the last seed must be below 2**32; use a lower one")
     for field in ("lethality", "recoverability", "head_start"):

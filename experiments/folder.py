@@ -41,7 +41,7 @@ class RunFolder:
             raise ConfigError(f"--out {path} {where} a file; name a folder")
         if not os.access(near, os.W_OK):
             raise ConfigError(f"--out {path}: {near} may not be written to; name another folder")
-        if near != path or not any(path.iterdir()):
+        if near != path or not _holds(path):
             return
         if not overwrite:
             raise ConfigError(f"--out {path} is not empty; name another folder or say --overwrite")
@@ -58,7 +58,7 @@ class RunFolder:
             ConfigError: as ``refuse``.
         """
         cls.refuse(path, overwrite=overwrite)
-        if path.exists() and any(path.iterdir()):
+        if path.exists() and _holds(path):
             shutil.rmtree(path)
         path.mkdir(parents=True, exist_ok=True)
         return cls(path)
@@ -193,6 +193,11 @@ def environment(devices: list[Any]) -> dict[str, Any]:
         "processor": _processor(),
         "commit": _commit(),
     }
+
+
+def _holds(path: Path) -> bool:
+    """Whether there is anything in a folder but what one that was killed at once began with."""
+    return any(inner.name != ".config.json.partial" for inner in path.iterdir())
 
 
 def _processor() -> str:
