@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from agents.manifest import Damaged
 from experiments import positions, stopping
 from experiments.config import CompareConfig, check, from_stored, with_suites
 from experiments.errors import ConfigError
@@ -121,7 +122,7 @@ def run(arguments: list[str]) -> int:
     except ConfigError as error:
         print(f"levelburst: {error}", file=sys.stderr)
         return 2
-    except (OSError, FloatingPointError) as error:
+    except (OSError, FloatingPointError, Damaged) as error:
         print(f"levelburst: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
@@ -194,7 +195,7 @@ def _run(
     try:
         with stopping.watched(advice):
             job = job or compare.Comparison(config, folder, progress)
-            found = compare.run(job, checkpoint=checkpoint)
+            found = compare.run(job, None, checkpoint)
     except KeyboardInterrupt as stop:
         if config.process > 0:
             return stopping.code(stop)

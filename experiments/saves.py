@@ -132,6 +132,9 @@ class Saves:
             ConfigError: they were trained under another config, or there is no checkpoint of the
                 update that is wanted.
         """
+        places = [self.job.folder.training(*cell) for cell in cells]
+        for place in (place for place in places if processes.leader() and place.is_dir()):
+            durable.sweep(place)  # what a killed process left
         found = check_resumable(self.job.folder, self.job.config, self.wanted)
         begun = [cell for cell in cells if cell in found]
         return [(arm, seed) for arm, seed in processes.agree(begun)]
@@ -148,9 +151,6 @@ class Saves:
 
     def _start(self, wave: list[Cell]) -> int:
         places = [self.job.folder.training(*cell) for cell in wave]
-        for place in places:
-            if place.is_dir():
-                durable.sweep(place)
         common = set.intersection(*(set(numbers(place)) for place in places))
         if self.wanted != NEWEST:
             if self.wanted not in common:
