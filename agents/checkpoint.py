@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from agents import durable, manifest
@@ -186,7 +187,7 @@ def unbounded(tree: Any) -> str:
     """The place of the first array that holds a number that is not finite; empty for none."""
     for place, leaf in jax.tree.leaves_with_path(tree):
         array = np.asarray(leaf)
-        if jax.dtypes.issubdtype(array.dtype, np.inexact):
+        if jnp.issubdtype(array.dtype, jnp.inexact):
             array = array if array.dtype.kind in "fc" else array.astype(np.float32)
             if not np.isfinite(array).all():
                 return jax.tree_util.keystr(place) or "it"

@@ -235,7 +235,7 @@ def any_says(*flags: bool) -> tuple[bool, ...]:
     from jax.experimental import multihost_utils
 
     said = multihost_utils.process_allgather(np.array(flags, np.int32))
-    return tuple(bool(flag) for flag in np.asarray(said).reshape(-1, len(flags)).any(0))
+    return tuple(bool(any(own)) for own in np.asarray(said).reshape(-1, len(flags)).T)
 
 
 def _detected() -> Processes:
