@@ -70,7 +70,7 @@ class Deaths:
             if not inside:
                 self._train_a_little(process, draw)
                 process.kill()
-            out, _ = process.communicate(timeout=240)
+            out, _ = process.communicate(timeout=900)
         finally:
             process.kill()
         assert process.returncode == -signal.SIGKILL, out.decode()
@@ -79,7 +79,7 @@ class Deaths:
 
     def _train_a_little(self, process: subprocess.Popen, draw: random.Random) -> None:
         place, before = self.run / "training" / "bursty-seed0", None
-        end = time.monotonic() + 200
+        end = time.monotonic() + 900
         while process.poll() is None and time.monotonic() < end:
             now = numbers(place)
             before = now if before is None else before
@@ -90,7 +90,7 @@ class Deaths:
 
     def finish(self) -> None:
         process = self.start()
-        out, _ = process.communicate(timeout=240)
+        out, _ = process.communicate(timeout=900)
         assert process.returncode == 0, out.decode()
 
 

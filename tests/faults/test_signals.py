@@ -27,7 +27,7 @@ def quiet(tmp_path_factory, environment):
 def test_a_signal_saves_and_ends(levelburst, tmp_path, quiet, number, code):
     process = levelburst.start(*flags(CONFIG), "--out", "run")
     try:
-        end = time.monotonic() + 240
+        end = time.monotonic() + 900
         lines = tmp_path / "run" / "metrics.jsonl"
         while not (lines.exists() and lines.stat().st_size) and process.poll() is None:
             assert time.monotonic() < end
