@@ -1,7 +1,9 @@
 """The smallest runs that train for real: one family, one arm, a model of a few thousand numbers."""
 
+import copy
 import dataclasses
 import json
+import threading
 from pathlib import Path
 
 from experiments.compare import Comparison
@@ -48,6 +50,22 @@ def job(path: Path, config: CompareConfig = TINY) -> Comparison:
         folder.write("config.json", {"command": "compare"} | stored(config))
         folder.log([])
     return Comparison(config, RunFolder.open(path), Progress(silent=True))
+
+
+def again(base: Comparison, path: Path) -> Comparison:
+    """The same run in another folder, begun there or gone on with; nothing is compiled anew."""
+    made = copy.copy(base)
+    made.folder = RunFolder(path)
+    if not path.exists():
+        made.folder.write("config.json", base.folder.read("config.json"))
+        made.folder.log([])
+    assert base.trainer() and base.snapshot and base.batches
+    made.__dict__.update(
+        {name: base.__dict__[name] for name in ("_trainer", "snapshot", "batches")}
+    )
+    made._ahead = threading.Thread()  # what it would compile ahead is there
+    made._ahead.start()
+    return made
 
 
 def updates(path: Path) -> list[int]:

@@ -1,6 +1,5 @@
 """A number that is not finite ends a run by name, and gets into no checkpoint and no result."""
 
-import copy
 import dataclasses
 import json
 from pathlib import Path
@@ -13,13 +12,11 @@ import pytest
 from agents import checkpoint
 from envs.keys import new_key
 from experiments import compare, fault
-from experiments.folder import RunFolder
 from experiments.positions import numbers
 from icl.train import Program
-from tests.faults.runs import TINY, job, updates
+from tests.faults.runs import TINY, again, job, updates
 
 RUN_KEY = new_key(0)
-CACHED = ("_trainer", "snapshot", "batches")
 PLACES = ("loss", "gradient", "parameters", "data")
 NAMES = {
     "loss": "the loss is nan",
@@ -83,10 +80,7 @@ def planted(base, tmp_path):
     """planted(update, place) -> a run that goes wrong there."""
 
     def make(update: int, place: str):
-        made = copy.copy(base)
-        made.folder = RunFolder(tmp_path / f"{update}")
-        made.folder.write("config.json", base.folder.read("config.json"))
-        made.folder.log([])
+        made = again(base, tmp_path / f"{update}")
 
         def run(cell, levels=None):
             found = base.run(cell, levels)
@@ -94,8 +88,6 @@ def planted(base, tmp_path):
             return found.replace(numbers=found.numbers.replace(head_start=code))
 
         made.run = run
-        assert base.trainer() and base.snapshot and base.batches  # compiled once
-        made.__dict__.update({name: base.__dict__[name] for name in CACHED})
         return made
 
     return make

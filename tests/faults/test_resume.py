@@ -4,17 +4,15 @@ Sessions share one process and its compiled programs, so there can be many; test
 ones. After its death a session changes nothing on the disk any more.
 """
 
-import copy
 import os
 import random
 
 import pytest
 
 from experiments import compare
-from experiments.folder import RunFolder
 from experiments.positions import numbers
 from experiments.saves import Saves
-from tests.faults.runs import TINY, digests, job, updates
+from tests.faults.runs import TINY, again, digests, job, updates
 
 CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
 
@@ -36,13 +34,7 @@ def session(base, tmp_path, monkeypatch):
         monkeypatch.setattr(compare.Comparison, name, lambda *_, found=found: found)
 
     def run(name: str, call: int = 0) -> bool:
-        made = copy.copy(base)
-        made.folder = RunFolder(tmp_path / name)
-        if not (tmp_path / name).exists():
-            made.folder.write("config.json", base.folder.read("config.json"))
-            made.folder.log([])
-        assert base.trainer() and base.snapshot  # compiled once
-        made.__dict__.update({x: base.__dict__[x] for x in ("_trainer", "snapshot")})
+        made = again(base, tmp_path / name)
         left = call
         with monkeypatch.context() as patch:
 
