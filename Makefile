@@ -24,7 +24,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --group build --quiet --no-confi
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test test-slow lint lock clean
+.PHONY: help compare test test-slow soak lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,9 @@ test: $(DEV) ## the test suite, without what is marked slow
 
 test-slow: $(DEV) ## only what is marked slow
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+soak: $(DEV) ## the long fault tests: kills, signals, numbers that are not finite
+	$(BIN)/python -m pytest -m slow tests/faults $(ARGS)
 
 lint: $(DEV) ## ruff (rules and format), then pyright
 	$(BIN)/ruff check .

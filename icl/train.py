@@ -103,6 +103,7 @@ class Metrics(struct.PyTreeNode):
         tokens: their valid positions.
         longest: valid positions of the longest.
         whole: share of its cells that hold a whole trajectory.
+        weights: global norm of the parameters afterwards: what is not finite among them shows.
     """
 
     loss: jax.Array
@@ -112,6 +113,7 @@ class Metrics(struct.PyTreeNode):
     tokens: jax.Array
     longest: jax.Array
     whole: jax.Array
+    weights: jax.Array
 
 
 class Run(struct.PyTreeNode):
@@ -250,6 +252,7 @@ class Program:
             tokens=lengths.sum(),
             longest=lengths.max(),
             whole=whole_share(context, run.arm, run.levels[0].env.horizon),
+            weights=optax.tree.norm(parameters),
         )
 
     def contexts(self, key: jax.Array, run: Run) -> Context:

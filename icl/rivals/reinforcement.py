@@ -128,6 +128,7 @@ class Reinforcement(Program):
             tokens=jnp.float32(rows * length),
             longest=jnp.float32(length),
             whole=jnp.float32(1),
+            weights=optax.tree.norm(parameters),
         )
         return TrainState(parameters, moments, state.step + 1, state.key), metrics
 
