@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 
@@ -84,20 +84,34 @@ def put_folder(path: Path, files: Mapping[str, bytes], disk: Disk = DISK) -> Non
     Raises:
         OSError: it could not be written; the message names a path.
     """
-    beside = partial(path)
-    with _without(beside, disk):
-        made = [beside]
-        disk.make(beside)
+
+    def fill(beside: Path) -> None:
+        made = {beside}
         for name, data in files.items():
             target = beside / name
-            for folder in reversed(target.relative_to(beside).parents[:-1]):
-                if beside / folder not in made:
-                    disk.make(beside / folder)
-                    made.append(beside / folder)
+            for folder in reversed(target.parents):
+                if folder.is_relative_to(beside) and folder not in made:
+                    disk.make(folder)
+                    made.add(folder)
             disk.write(target, data)
-            disk.sync(target)
-        for folder in reversed(made):
-            disk.sync(folder)
+
+    put_tree(path, fill, disk)
+
+
+def put_tree(path: Path, fill: Callable[[Path], None], disk: Disk = DISK) -> None:
+    """As ``put_folder``, with what ``fill`` writes into the new folder that it is given.
+
+    Raises:
+        OSError: it could not be written; the message names a path.
+    """
+    beside = partial(path)
+    with _without(beside, disk):
+        disk.make(beside)
+        fill(beside)
+        for folder, _, files in os.walk(beside, topdown=False):
+            for name in sorted(files):
+                disk.sync(Path(folder) / name)
+            disk.sync(Path(folder))
         disk.remove(path)
         disk.rename(beside, path)
     disk.sync(path.parent)
