@@ -46,7 +46,7 @@ class File:
         """Raises Damaged unless there is a regular file of that size (nothing is read)."""
         try:
             found = path.lstat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise Damaged(f"{path} is missing; restore it from a copy, or collect again") from None
         if not stat.S_ISREG(found.st_mode):
             raise Damaged(f"{path} is no regular file, so it is not read; restore it from a copy")

@@ -139,12 +139,12 @@ class Comparison:
             lambda state, run, *stored: self.program.chunk(state, run, pools, *stored), donate=0
         )
 
-    def trainer(self, cells: list[Cell] | None = None) -> Callable[..., Any]:
-        """The training of a wave, which consists of ``cells``, for one chunk: (states, runs) ->
-        (states, metrics)."""
+    def trainer(self) -> Callable[..., Any]:
+        """The compiled training of a wave for one chunk: (states, runs) -> (states, metrics). One
+        that reads a store serves one wave."""
         if self._ahead:
             self._ahead.join()
-        return Feed(self, cells or [], self._trainer) if self.config.store else self._trainer
+        return Feed(self, self._trainer) if self.config.store else self._trainer
 
     def compile_ahead(self, cells: list[Cell]) -> None:
         """Begins to compile the training of the cells' first wave beside what is done next, once:
@@ -301,7 +301,7 @@ def _train_wave(
     every = chunks // config.curve if config.curve else 0
     pending, clock = None, time.perf_counter()
     phases.enter("train")
-    trainer = job.trainer(padded)
+    trainer = job.trainer()
     for chunk in range(1, chunks + 1):
         states, metrics = trainer(states, runs)
         if pending is not None:  # read while the next chunk runs

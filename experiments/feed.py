@@ -12,8 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from envs.keys import new_key
 from envs.levels import LevelSet
 from envs.origin import described
 from envs.store import GROUP, Groups, Store
@@ -24,7 +26,7 @@ from experiments.source import part_name
 from icl.train import Program, Run
 
 if TYPE_CHECKING:
-    from experiments.compare import Cell, Comparison
+    from experiments.compare import Comparison
     from experiments.suite import Suite
 
 
@@ -101,41 +103,43 @@ class Feed:
 
     Args:
         job: whose config names the store.
-        cells: the runs that are stacked.
         compiled: the training of a chunk, (states, runs, groups) -> (states, metrics).
     """
 
-    def __init__(self, job: Comparison, cells: list[Cell], compiled: Any):
-        config = job.config
-        seeds = [seed for _, seed in cells]
-        store = find(config, job.suite, seeds)
-        self._groups = {
-            seed: [
-                (groups, places(groups, levels))
-                for groups, levels in zip(
-                    (store.groups(part_name(x, seed)) for x in job.suite.train),
-                    job.levels(seed).train,
-                )
-            ]
-            for seed in dict.fromkeys(seeds)
-        }
-        self._job, self._seeds, self._compiled = job, seeds, compiled
-        self._pools = config.report_every // config.pool
+    def __init__(self, job: Comparison, compiled: Any):
+        self._job, self._compiled = job, compiled
+        self._store = find(job.config, job.suite, job.seeds)
+        self._pools = job.config.report_every // job.config.pool
         self._visits = job.side_by_side(self._chosen)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="levelburst-feed")
+        self._seeds: list[int] = []
+        self._groups: dict[int, list[tuple[Groups, np.ndarray]]] = {}
         self._ahead: Future[Any] | None = None
         self._step = -1
 
     def __call__(self, states: Any, runs: Any) -> tuple[Any, Any]:
         """One chunk. What the next one reads is fetched while this one trains."""
         if self._ahead is None:
-            self._step = int(np.asarray(jax.device_get(states.step)).reshape(-1)[0])
+            self._begin(states)
             self._ahead = self._fetch(states.key, runs)
         groups = self._ahead.result()
         self._step += self._pools * self._job.config.pool
         if self._step < self._job.config.updates:
             self._ahead = self._fetch(states.key, runs)  # before the devices are busy
         return self._compiled(states, runs, groups)
+
+    def _begin(self, states: Any) -> None:
+        """Finds out where the wave stands: its seeds, by the keys of its runs, and its step."""
+        job = self._job
+        seeds = {_bits(new_key(seed)): seed for seed in job.seeds}
+        self._seeds = [seeds[_bits(key)] for key in states.key]
+        self._step = int(np.asarray(jax.device_get(states.step)).reshape(-1)[0])
+        for seed in dict.fromkeys(self._seeds):
+            parts = [self._store.groups(part_name(family, seed)) for family in job.suite.train]
+            self._groups[seed] = [
+                (groups, places(groups, levels))
+                for groups, levels in zip(parts, job.levels(seed).train, strict=True)
+            ]
 
     def _fetch(self, keys: Any, runs: Any) -> Future[Any]:
         steps = np.full(len(self._seeds), self._step, np.int32)
@@ -145,18 +149,10 @@ class Feed:
     def _chosen(self, key: jax.Array, step: jax.Array, run: Run) -> tuple[jax.Array, jax.Array]:
         """Of the pools of a chunk, the levels visited int32[pools, family, n], and the rollouts
         taken of each int32[pools, family, n, E]."""
-        pool = self._job.config.pool
-        return chosen(self._job.program, key, step + pool * jax.numpy.arange(self._pools), run,
-                      self._rollouts)  # fmt: skip
-
-    @property
-    def _rollouts(self) -> list[int]:
-        """R of each family, the least over seeds."""
-        held = [
-            [groups.part.forms["valid"].shape[0] for groups, _ in own]
-            for own in self._groups.values()
-        ]
-        return [min(own) for own in zip(*held)]
+        steps = step + self._job.config.pool * jnp.arange(self._pools)
+        each = zip(*self._groups.values())  # of a family, its parts of all seeds
+        held = [min(x.part.forms["valid"].shape[0] for x, _ in parts) for parts in each]
+        return chosen(self._job.program, key, steps, run, held)
 
     def _read(self, visits: np.ndarray, rollouts: np.ndarray) -> Any:
         """The groups of runs [run, pools, family, n], on the devices that train them."""
@@ -180,9 +176,9 @@ def chosen(
         for own, rollouts in zip(keys, held):
             each = jax.random.split(own, visits.shape[1])
             drawn = jax.vmap(lambda k, n=rollouts: jax.random.permutation(k, n)[:slots])(each)
-            every = jax.numpy.broadcast_to(jax.numpy.arange(slots), drawn.shape)
+            every = jnp.broadcast_to(jnp.arange(slots), drawn.shape)
             taken.append(every if rollouts == slots else drawn)
-        return visits, jax.numpy.stack(taken)
+        return visits, jnp.stack(taken)
 
     return jax.vmap(pool)(steps)
 
@@ -206,3 +202,7 @@ def _groups(
 
         families.append(jax.tree.map(visit, read))
     return jax.tree.map(lambda *x: np.stack(x, axis=1), *families)
+
+
+def _bits(key: jax.Array) -> bytes:
+    return np.asarray(jax.random.key_data(key)).tobytes()

@@ -54,18 +54,18 @@ def opened(path: Path) -> Any:
         raise Damaged(f"{path} is damaged: HDF5 cannot read it; restore it from a copy") from None
 
 
-def array_of(group: Any, name: str, where: str) -> np.ndarray:
+def array_of(group: Any, name: str) -> np.ndarray:
     """An array within a group of an HDF5 file, of bounded size and from that file alone.
 
     Raises:
-        Damaged: it is not there (``where`` says what to do), or anything else.
+        Damaged: it is not there, or anything else, or too large.
         ValueError: it is a group of arrays.
     """
     import h5py
 
     here = f"{group.file.filename}: {group.name}/{name}"
     if name not in group:
-        raise Damaged(f"{here} is missing; {where}")
+        raise Damaged(f"{here} is missing; name a data set of whole episodes")
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise Damaged(f"{here} is a link, which is not followed")
     found = group[name]

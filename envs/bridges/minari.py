@@ -93,7 +93,7 @@ def export(groups: Groups, root: Path, licence: str) -> Path:
             {
                 "dataset_id": name,
                 "algorithm_name": str(part.about.get("policy", "unknown")),
-                "minari_version": f"=={version('minari')}",
+                "minari_version": version("minari"),
                 OURS: json.dumps(told),
             }
         )
@@ -233,7 +233,9 @@ def _theirs(
     if not kept:
         raise ValueError(f"{source}: no {by} has {rollouts} episodes; ask for fewer rollouts")
     keys = list(kept)
-    horizon = max(group_of(file, x)["rewards"].shape[0] for names in kept.values() for x in names)
+    horizon = max(
+        len(array_of(group_of(file, x), "rewards")) for names in kept.values() for x in names
+    )
 
     def level(index: int) -> dict[str, np.ndarray]:
         each = [_padded(group_of(file, x), horizon) for x in kept[keys[index]]]
@@ -269,10 +271,10 @@ def _axes(name: str, count: int) -> tuple[str, ...]:
 def _field(group: Any, by: str) -> str:
     """What stands in a field of an episode's metadata, or first in one of its infos."""
     infos = group.get("infos", {})
-    if by in group.attrs:
+    if by and by in group.attrs:
         value = np.asarray(group.attrs[by])
     elif by and by in infos:
-        value = array_of(infos, by, "").reshape(-1)[:1]
+        value = array_of(infos, by).reshape(-1)[:1]
     else:
         there = ", ".join(sorted({*group.attrs, *infos}))
         raise ValueError(
@@ -283,10 +285,9 @@ def _field(group: Any, by: str) -> str:
 
 def _padded(group: Any, horizon: int, idle: np.ndarray | None = None) -> dict[str, np.ndarray]:
     """An episode as arrays [T, …], padded as ``envs.rollout`` pads."""
-    where = "name a data set of whole episodes"
-    seen, action = (array_of(group, x, where) for x in ("observations", "actions"))
-    reward = array_of(group, "rewards", where)
-    ends = [array_of(group, x, where).astype(bool) for x in ("terminations", "truncations")]
+    seen, action = (array_of(group, x) for x in ("observations", "actions"))
+    reward = array_of(group, "rewards")
+    ends = [array_of(group, x).astype(bool) for x in ("terminations", "truncations")]
     steps, lack = len(reward), horizon - len(reward)
     if (
         not steps
@@ -294,7 +295,7 @@ def _padded(group: Any, horizon: int, idle: np.ndarray | None = None) -> dict[st
         or len(seen) != steps + 1
         or not (steps == len(action) == len(ends[0]) == len(ends[1]))
     ):
-        raise Damaged(f"{group.file.filename}: {group.name} has arrays of other lengths; {where}")
+        raise Damaged(f"{group.file.filename}: {group.name} has arrays of other lengths")
     if seen.ndim == 1:
         seen = seen[:, None]
 

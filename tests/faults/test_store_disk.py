@@ -1,4 +1,4 @@
-"""A disk that is full, read-only or broken: what was written stays, and the message names a path."""
+"""A disk that is full, read-only or broken: what was written stays, and a path is named."""
 
 import errno
 import os
@@ -48,7 +48,8 @@ def test_a_full_disk_takes_nothing(tmp_path, error):
         with pytest.raises(OSError) as raised:
             fill(path, plan(), Full(size * level // LEVELS, error), shards=1)
         assert raised.value.errno == error and str(path) in str(raised.value)
-        assert contents(path) == before
+        # A shard that no manifest names may stay: the next one takes its place.
+        assert before.items() <= contents(path).items() and state(path) == 4
     fill(path, plan())
     assert state(path) == 10
 
@@ -106,14 +107,14 @@ def test_other_writers_leave_nothing_behind(tmp_path):
     merge(stores, tmp_path / "whole", Quick())
     size = sum(map(len, contents(tmp_path / "whole").values()))
     for level in range(LEVELS):
-        with pytest.raises(OSError, match="half"):
-            merge(stores, tmp_path / "half", Full(size * level // LEVELS))
-        assert state(tmp_path / "half") in range(-1, 20)
+        path = tmp_path / f"half{level}"
+        with pytest.raises(OSError, match=path.name):
+            merge(stores, path, Full(size * level // LEVELS))
+        merge(stores, path, Quick())
+        assert contents(path) == contents(tmp_path / "whole")
         with pytest.raises(OSError, match="export"):
             as_zarr(stores[0], tmp_path / "export", Full(200 * level // LEVELS))
         assert not [x for x in os.listdir(tmp_path) if "export" in x]
-    merge(stores, tmp_path / "half", Quick())
-    assert contents(tmp_path / "half") == contents(tmp_path / "whole")
 
 
 def test_an_export_never_replaces(tmp_path):

@@ -139,8 +139,17 @@ def test_a_huge_manifest_is_not_read(store):
     refused(store)
 
 
-@pytest.mark.parametrize("place", ["manifest.json", "shards", "shards/000000", "shards/000000/reward",
-                                   "shards/000000/reward/zarr.json", "shards/000000/reward/c.0.0.0"])  # fmt: skip
+@pytest.mark.parametrize(
+    "place",
+    [
+        "manifest.json",
+        "shards",
+        "shards/000000",
+        "shards/000000/reward",
+        "shards/000000/reward/zarr.json",
+        "shards/000000/reward/c.0.0.0",
+    ],
+)
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
 def test_what_is_no_file_is_refused(store, place, kind):
     target = store / place
@@ -316,7 +325,6 @@ def other_shape(file):
 
 HDF5 = [linked, elsewhere, episode_elsewhere, external, virtual, bomb, sparse, words, objects,
         shorter, missing, grouped, other_shape]  # fmt: skip
-BOUNDED = (bomb,)  # compressed little enough to be read in bounds, so it is only of another length
 
 
 @pytest.mark.parametrize("harm", HDF5, ids=lambda harm: harm.__name__)
