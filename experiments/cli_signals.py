@@ -41,7 +41,7 @@ class PlotConfig:
 
 def run(arguments: list[str], parse: Callable[..., Any], prepare: Callable[[], None]) -> int:
     """Runs the command; returns the exit code."""
-    if not arguments:
+    if not arguments or arguments[0] in ("-h", "--help"):
         prepare()
         from experiments.signals.questions import QUESTIONS
         from icl.signals.registry import entries
@@ -87,17 +87,12 @@ def _measure(word: str, given: SignalsConfig, root: Path, arguments: Sequence[st
 
     from experiments.folder import RunFolder, environment
     from experiments.signals import growth
-    from experiments.signals.cells import kept
+    from experiments.signals.cells import fits, kept
     from experiments.signals.page import write_signals
-    from experiments.signals.table import lines
-    from icl.signals.registry import find
+    from experiments.signals.table import lines, off
 
     folder, rows = RunFolder(root), []
-    try:
-        for method in given.method:
-            find(method)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
+    fits(word, given)  # before anything is written
     for method in given.method:
         for seed in range(given.seed, given.seed + given.seeds):
             cell = kept(folder, word, given, method, seed)
@@ -115,6 +110,8 @@ def _measure(word: str, given: SignalsConfig, root: Path, arguments: Sequence[st
         "verdicts": [],
     }
     if word == "grade":
+        for line in off(rows, given.budget):
+            print(line)
         growth.write(folder, given)
     folder.write(f"{word}/results.json", found)
     print(f"\nresults {root / word / 'results.json'}")
@@ -127,10 +124,12 @@ def _vote(given: VoteConfig, prepare: Callable[[], None], arguments: Sequence[st
     root = _root(given.out, "")
     prepare()
     from experiments.signals.answers import answer
+    from experiments.signals.confidence import check_poll
     from experiments.signals.question_page import write_question
     from experiments.signals.table import votes
     from experiments.signals.vote import question
 
+    check_poll(given)
     command = " ".join(["levelburst", "signals", "vote", *arguments])
     found = answer(question(given), given, root, command, print)
     print("\n" + "\n".join(votes(found["rows"])))
@@ -144,8 +143,8 @@ def _plot(given: PlotConfig, prepare: Callable[[], None]) -> int:
 
     if not given.names:
         raise ConfigError(f"signals plot: name a question of {', '.join(QUESTIONS)}, or all")
-    names = list(QUESTIONS) if given.names == ("all",) else list(dict.fromkeys(given.names))
-    known("question", tuple(names), (*QUESTIONS, "all"))
+    known("question", given.names, (*QUESTIONS, "all"))
+    names = list(QUESTIONS) if "all" in given.names else list(dict.fromkeys(given.names))
     base = _base(given.preset)
     if given.seeds < 0:
         raise ConfigError(f"seeds {given.seeds}: use a number of 1 or more, or 0 for the preset's")
@@ -157,8 +156,9 @@ def _plot(given: PlotConfig, prepare: Callable[[], None]) -> int:
     from experiments.summary import verdict_lines
 
     for name in names:
-        seeds = f" --seeds {given.seeds}" if given.seeds else ""
-        command = f"levelburst signals plot {name} --preset {given.preset}{seeds}"
+        own = f" --seeds {given.seeds}" if given.seeds else ""
+        own += f" --out {given.out}" if given.out else ""
+        command = f"levelburst signals plot {name} --preset {given.preset}{own}"
         found = answer(QUESTIONS[name], base, root, command, print)
         print(f"\n{name}: {QUESTIONS[name].text}")
         print("\n".join(verdict_lines(found["verdicts"])))

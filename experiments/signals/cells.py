@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -16,55 +16,54 @@ from envs.keys import new_key
 from experiments.errors import ConfigError
 from experiments.folder import RunFolder
 from experiments.signals.confidence import foretell, poll, vote
-from experiments.signals.config import SignalsConfig, VoteConfig
-from experiments.signals.curriculum import taught
-from experiments.signals.judged import judge_steps, reinforce, select, sizes
+from experiments.signals.config import SignalsConfig
+from experiments.signals.curriculum import schooled
+from experiments.signals.judged import judge_steps, practised, reinforce, select, sizes
+from experiments.signals.kind import Kind, Settings, Values, all_but, only, source
 from experiments.signals.order import ordered
 from experiments.signals.place import environment
 from experiments.signals.ready import ready
-from experiments.signals.taught import teach
-from experiments.signals.tooled import flaky, tooled
+from experiments.signals.taught import likeness, teach
+from experiments.signals.tooled import flaky, foldless, tooled
 from experiments.signals.trained import credit, read
 from experiments.study_folder import digest
 from icl.signals import grades, truth
 from icl.signals.lanes import Table
 from icl.signals.methods import Method, Signal
-from icl.signals.registry import Costs, costs, sized
+from icl.signals.registry import find, sized
+from icl.signals.sizes import Costs, costs
 from icl.signals.training import learn
 from icl.signals.world import World, drawn, world
 
-LEFT = ("method", "regime", "seeds", "seed", "preset", "out")  # fields that no cell depends on
-ONLY = {
-    "foretell": ("levels",),
-    "vote": ("levels",),
-    "read": (),
-    "credit": ("budget",),
-    "order": ("levels",),
-    "curriculum": ("levels",),
-}
-WITHOUT = {
-    "grade": ("total", "learning_rate", "epochs"),
-    "train": ("repetitions",),
-    "teach": ("repetitions",),
-    "tools": ("repetitions",),
-    "flaky-tools": ("repetitions",),
-}
 GROUPS = 2  # what the key of graded groups is folded with
-Values = dict[str, Any]
-Settings = SignalsConfig | VoteConfig
 
 
-def identity(kind: str, config: Settings, method: str, seed: int) -> dict[str, Any]:
-    """What a cell depends on."""
-    if isinstance(config, SignalsConfig) and kind in JUDGED:
-        return {"kind": kind, "method": method, "seed": seed} | sizes(config, kind)
-    fields = {k: v for k, v in dataclasses.asdict(config).items() if k not in LEFT}
-    if kind in ONLY:
-        small = isinstance(config, SignalsConfig) and config.preset == "smoke"
-        fields = {k: fields[k] for k in ONLY[kind]} | {"small": small}
-    for name in WITHOUT.get(kind, ()):
-        del fields[name]
-    return {"kind": kind, "method": method, "seed": seed} | fields
+def identity(kind: str, config: Settings, method: str, seed: int) -> Values:
+    """What a cell depends on: with a method or family of one's own, the text of its module, too."""
+    own = {name: text for name in (method, config.family) if (text := source(name))}
+    told = KINDS[kind].depends(config) | ({"source": own} if own else {})
+    return {"kind": kind, "method": method, "seed": seed} | told
+
+
+def fits(kind: str, config: SignalsConfig) -> None:
+    """Sizes every method for the first seed, which takes no actions of any group.
+
+    Raises:
+        ConfigError: there is no such method or family, the budget does not do, or a training would
+            not have a single group.
+    """
+    if kind == "train" and config.total < config.budget:
+        raise ConfigError(
+            f"total {config.total} is below budget {config.budget}, so nothing is learned; raise "
+            "--total, or lower --budget"
+        )
+    try:
+        for method in config.method:
+            find(method)  # names first: to draw levels takes time
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    for method in config.method:
+        _sized(config, method)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,17 +89,17 @@ def kept(folder: RunFolder, kind: str, config: Settings, method: str, seed: int)
     fresh = not (folder.path / path).exists()
     if fresh:
         began = time.monotonic()
-        values = KINDS[kind](config, method, seed)
+        values = KINDS[kind].measure(config, method, seed)
         seconds = round(time.monotonic() - began, 2)
         folder.write(path, what | {"values": values, "seconds": seconds})
     stored = folder.read(path)
-    return Cell(name, stored["values"], stored.get("seconds", 0.0), fresh)
+    return Cell(name, stored["values"], stored["seconds"], fresh)
 
 
 def grade(config: SignalsConfig, method: str, seed: int) -> Values:
     """All grades of a method (icl/signals/grades.py), and what a group cost."""
     place, policy = _place(config, seed)
-    chosen = _sized(config, method, seed)
+    chosen = _sized(config, method)
     key = jax.random.fold_in(new_key(seed), GROUPS)
     found = jax.device_get(ready(_graded(chosen, config.repetitions), place, policy, key))
     return {field.name: float(getattr(found, field.name)) for field in dataclasses.fields(found)}
@@ -112,7 +111,7 @@ def first_group(
     """The first of the groups [L, N, T] that ``grade`` is taken over, in every level; what its
     steps were worth, and what they received in all (grades.received)."""
     place, policy = _place(config, seed)
-    chosen = _sized(config, method, seed)
+    chosen = _sized(config, method)
 
     @jax.jit
     def draw(place: World, policy: Table, key: jax.Array) -> Any:
@@ -127,7 +126,7 @@ def first_group(
 def train(config: SignalsConfig, method: str, seed: int) -> Values:
     """Success, entropy and share of idle steps after each tenth of the budget; means of levels."""
     place, policy = _place(config, seed)
-    chosen = _sized(config, method, seed)
+    chosen = _sized(config, method)
     learner = GRPOConfig(config.epochs, config.learning_rate)
     key = jax.random.fold_in(new_key(seed), 3)
     budget = jnp.int32(config.total)
@@ -140,25 +139,25 @@ def train(config: SignalsConfig, method: str, seed: int) -> Values:
     }
 
 
-JUDGED = ("judge", "select", "reinforce")
-KINDS: Mapping[str, Callable[[Any, str, int], Values]] = {
-    "grade": grade,
-    "train": train,
-    "foretell": foretell,
-    "vote": vote,
-    "read": read,
-    "credit": credit,
-    "poll": poll,
-    "teach": teach,
-    "tools": tooled,
-    "flaky-tools": flaky,
-    "judge": judge_steps,
-    "select": select,
-    "reinforce": reinforce,
-    "order": ordered,
-    "curriculum": taught,
-}  # of confidence, the method is a regime (icl/signals/breakdowns.py), or what is shown; of judges
-# it is who judges, or who selects; of the order of training, a checkpoint to start from, or an arm
+KINDS: Mapping[str, Kind] = {
+    "grade": Kind(grade, all_but("total", "learning_rate", "epochs")),
+    "train": Kind(train, all_but("repetitions")),
+    "foretell": Kind(foretell, only("levels")),
+    "vote": Kind(vote, only("levels")),
+    "poll": Kind(poll, all_but()),
+    "read": Kind(read, only()),
+    "credit": Kind(credit, only("budget")),
+    "teach": Kind(teach, all_but("repetitions")),
+    "likeness": Kind(likeness, all_but("repetitions", "total", "learning_rate", "epochs")),
+    "tools": Kind(tooled, all_but("repetitions")),
+    "foldless-tools": Kind(foldless, all_but("repetitions")),
+    "flaky-tools": Kind(flaky, all_but("repetitions")),
+    "judge": Kind(judge_steps, sizes),
+    "select": Kind(select, sizes),
+    "reinforce": Kind(reinforce, practised),
+    "order": Kind(ordered, only("levels")),
+    "curriculum": Kind(schooled, only("levels")),
+}
 
 
 @functools.lru_cache(maxsize=8)
@@ -173,9 +172,10 @@ def _place(config: SignalsConfig, seed: int) -> tuple[World, Table]:
     return place, place.leaning(config.skill, config.habit)
 
 
-def _sized(config: SignalsConfig, method: str, seed: int) -> Method:
+def _sized(config: SignalsConfig, method: str) -> Method:
+    """The method, sized by the levels of the first seed: it is one and the same for all of them."""
     try:
-        return sized(method, config.budget, _costs(config, seed))
+        return sized(method, config.budget, _costs(config, config.seed))
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

@@ -17,7 +17,7 @@ from experiments.cli_envs import made, settings
 from experiments.errors import ConfigError
 from experiments.signals.config import SignalsConfig, VoteConfig
 from icl.signals.ballots import ballots
-from icl.signals.breakdowns import regime_of
+from icl.signals.breakdowns import Regime, regime_of
 from icl.signals.distances import far_levels
 from icl.signals.omens import omens
 
@@ -66,17 +66,10 @@ def poll(config: VoteConfig, regime: str, seed: int) -> dict[str, Any]:
     """The same of votes that are set by hand.
 
     Raises:
-        ConfigError: the family has no answers or no oracle, its levels are too near, or there is no
-            such regime.
+        ConfigError: as of ``check_poll``, or the levels are too near.
     """
-    env = made(config.family, settings(config.set))
-    if not env.num_states or not isinstance(env.bare, Commit):
-        raise ConfigError(
-            f"family {config.family} has no answers that end an episode, so runs cannot vote; use "
-            "commit, or a family derived from it"
-        )
+    env, numbers = _room(config), _regime(regime)
     try:
-        numbers = regime_of(regime)
         levels = _far(env, config.levels, seed, config.nearest, config.farthest)
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -87,6 +80,34 @@ def poll(config: VoteConfig, regime: str, seed: int) -> dict[str, Any]:
         way: {"right": float(x.right.mean()), "saved": 1 - float(x.actions.sum() / whole)}
         for way, x in found.items()
     }
+
+
+def check_poll(config: VoteConfig) -> None:
+    """Looks, before anything is measured, at what runs vote in, and by which regimes.
+
+    Raises:
+        ConfigError: the family has no answers or no oracle, or there is no such regime.
+    """
+    _room(config)
+    for regime in config.regime:
+        _regime(regime)
+
+
+def _room(config: VoteConfig) -> Env:
+    bare = made(config.family, {})
+    if not bare.num_states or not isinstance(bare.bare, Commit):
+        raise ConfigError(
+            f"family {config.family} has no answers that end an episode, so runs cannot vote; use "
+            "commit, or a family derived from it"
+        )
+    return made(config.family, settings(config.set))
+
+
+def _regime(name: str) -> Regime:
+    try:
+        return regime_of(name)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 @functools.lru_cache(maxsize=8)

@@ -37,10 +37,10 @@ class SignalsConfig:
     """How much the policy leans to what is best at the start; 0 plays at random."""
     habit: float = 0.0
     """How sure it is where several actions are best: it leans by so much to the first of them."""
-    budget: int = 192
+    budget: int = 384
     """Actions that a group of one level may generate, forks and valuations included; methods are
-    sized to come near it."""
-    total: int = 9600
+    sized to come near it, to a tenth where sizes allow, and what they took is told."""
+    total: int = 19200
     """Actions of one level that a training may generate in all."""
     levels: int = 64
     """Levels of a seed."""
@@ -92,7 +92,7 @@ class VoteConfig:
 PRESETS: dict[str, SignalsConfig] = {
     "smoke": SignalsConfig(
         method=("grpo", "tree-grpo-move", "vine-ppo"), levels=4, repetitions=2, seeds=2,
-        total=1200, preset="smoke",
+        total=2400, preset="smoke",
     ),
     "quick": SignalsConfig(),
     "full": SignalsConfig(levels=256, repetitions=64, seeds=10, preset="full"),

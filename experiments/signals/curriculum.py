@@ -33,7 +33,7 @@ STAGE = 150
 checkpoint that all start from has had one of them together."""
 
 
-def taught(config: SignalsConfig, arm: str, seed: int) -> dict[str, Any]:
+def schooled(config: SignalsConfig, arm: str, seed: int) -> dict[str, Any]:
     """The scores after every way of teaching: 0 is random and 1 optimal play in unseen levels of
     a family, of which one demonstration is shown.
 
@@ -52,8 +52,13 @@ def taught(config: SignalsConfig, arm: str, seed: int) -> dict[str, Any]:
     begun = school.job.initial(seed)[1].parameters
     start = school.stage(begun, seed, None, 0)
     singles = [school.stage(start, seed, i, 1) for i in range(families)]
+    # What foretells is measured apart: in levels that were trained on, with dice of its own.
+    apart = [school.stage(start, seed, i, 0) for i in range(families)]
+    moved = order.transfer(
+        school.scores(start, seed, "seen-level"),
+        np.stack([school.scores(x, seed, "seen-level") for x in apart]),
+    )
     scores = school.scores(start, seed)
-    moved = order.transfer(scores, np.stack([school.scores(x, seed) for x in singles]))
     ranks = order.ranked(moved)
 
     def follow(taken: order.Order) -> Parameters:
@@ -130,11 +135,11 @@ class School:
             raise FloatingPointError(f"seed {seed}: the loss is no number; lower learning_rate")
         return jax.tree.map(lambda x: x[0], states.parameters)
 
-    def scores(self, parameters: Parameters, seed: int) -> np.ndarray:
-        """float[K]: of each family, in unseen levels after one demonstration, actions sampled."""
+    def scores(self, parameters: Parameters, seed: int, split: str = "unseen-level") -> np.ndarray:
+        """float[K]: of each family, after one demonstration, actions sampled."""
         cell = (self.job.config.arms[0], seed)
         (found,) = self.job.test(self._tester, [cell], self.job.stack([parameters]))
-        wanted = {"split": "unseen-level", "demos": 1, "acting": "sampled"}
+        wanted = {"split": split, "demos": 1, "acting": "sampled"}
         rows = [
             row
             for row in self.job.rows(cell, found)

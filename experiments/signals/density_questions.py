@@ -17,6 +17,7 @@ from experiments.study import (
     slope,
     within,
 )
+from icl.statistics import Interval
 
 CHUNKS = ("grpo", "spo-chunk")
 STRUCTURE = ("tree-grpo-move", "tree-rl", "gigpo", "vine-ppo")
@@ -97,6 +98,15 @@ def _density_claims(found: Answers) -> list[Verdict]:
         claim("", f"{known}paid at the cuts only, they lead fixed chunks",
               difference(masked, chunk), ABOVE),
     ]  # fmt: skip
+    for measure, words in (("located", "fatal steps located"), ("cosine", "cosine")):
+        paid, best = (
+            mean_of([found(measure, method=m, steps=sure, density=x) for x in DENSITIES])
+            for m in (MASKED, "gigpo")
+        )
+        made.append(
+            claim("", f"{words}, policy sure of what does not matter: paid at the cuts only, they "
+                  "lead GiGPO", difference(paid, best), ABOVE)
+        )  # fmt: skip
     return made
 
 
@@ -109,6 +119,73 @@ DENSITY = Question(
     "Expected: chunks tie structure where decisive steps are dense and regular, and structure's "
     f"lead grows where they are sparse and irregular. {TOY}",
     ("correlation", "located", "cosine"),
+)
+
+# Where to cut, or how well to value. --------------------------------------------------------------
+RICHER = (1, 4, 16)  # times the budget
+EQUAL = (2, 9, 32)  # forks of a piece
+BOTH = ("vine-ppo", CEILING)
+
+
+def _valuation_spots(base: SignalsConfig) -> list[Spot]:
+    config = dataclasses.replace(
+        base, method=(), levels=max(base.levels // 4, 2), set=("density=0.1", "regularity=0")
+    )
+    made = [
+        Spot(
+            {"steps": "equal actions", "amount": config.budget * times, "method": method},
+            "grade", dataclasses.replace(config, budget=config.budget * times), method,
+        )
+        for times in RICHER
+        for method in ("grpo", "gigpo", "spo-chunk", *BOTH)
+    ]  # fmt: skip
+    return made + [
+        Spot(
+            {"steps": "equal forks of a piece", "amount": forks, "method": method},
+            "grade", config, f"{method}@runs=1,forks={forks}",
+        )
+        for forks in EQUAL
+        for method in BOTH
+    ]  # fmt: skip
+
+
+def _valuation_claims(found: Answers) -> list[Verdict]:
+    def lead(words: str, amount: int) -> Interval:
+        vine, best = (
+            found("correlation", steps=words, amount=amount, method=method) for method in BOTH
+        )
+        return difference(best, vine)
+
+    budgets = sorted({row["amount"] for row in found.rows if row["steps"] == "equal actions"})
+    made = [
+        claim("", f"{budget:,} actions: the oracle's cut points are above cuts everywhere",
+              lead("equal actions", budget), ABOVE)
+        for budget in budgets
+    ]  # fmt: skip
+    made += [
+        claim("", f"{forks} forks of a piece: the oracle's cut points tie cuts everywhere, which "
+              "then take more actions", lead("equal forks of a piece", forks), within(0.05))
+        for forks in EQUAL
+    ]  # fmt: skip
+    first, last = (
+        found("correlation", steps="equal forks of a piece", amount=forks, method="vine-ppo")
+        for forks in (EQUAL[0], EQUAL[-1])
+    )
+    made.append(
+        claim("", f"cuts everywhere: {EQUAL[-1]} forks of a step tell more than {EQUAL[0]}",
+              difference(last, first), ABOVE)
+    )  # fmt: skip
+    return made
+
+
+VALUATION = Question(
+    "valuation",
+    "What is lacking where decisive steps are sparse: to know where to cut, or to value well?",
+    ("amount", "method"),
+    _valuation_spots,
+    _valuation_claims,
+    f"None of the papers asked. {TOY}",
+    ("correlation", "located", "actions"),
 )
 
 # Idling: what it pays, and what learning makes of that. -------------------------------------------
@@ -147,7 +224,7 @@ def _idling_claims(found: Answers) -> list[Verdict]:
     return made + [
         claim("", f"{method}: runs idle more after learning than before", level(added(method)),
               ABOVE)
-        for method in ("grpo", "spo-sub-goal", "vine-ppo")
+        for method in PAID
     ]  # fmt: skip
 
 

@@ -215,3 +215,48 @@ REFERENCES = Question(
     "SRL holds it against the expert's. Derived: two different optimal ways are alike by .67 to "
     ".70, random ones by .42 to .44, so equally good play is punished.",
 )
+
+# How alike equally good ways are. -----------------------------------------------------------------
+TWO, GUESS = "two optimal ways", "random actions and an optimal way"
+OF = {"steps": "steps", "whole runs": "runs"}
+
+
+def _likeness_spots(base: SignalsConfig) -> list[Spot]:
+    return [
+        dataclasses.replace(
+            part.spot(base, {"of": of, "between": between}, "srl"),
+            kind="likeness", part=(field, found),
+        )
+        for part in (FREE, MANY)
+        for of, field in OF.items()
+        for between, found in ((TWO, "optimal"), (GUESS, "random"))
+    ]  # fmt: skip
+
+
+def _likeness_claims(found: Answers) -> list[Verdict]:
+    made = []
+    for part in (FREE, MANY):
+        for of in OF:
+            two, guess = (
+                found("alike", part=part.name, of=of, between=between) for between in (TWO, GUESS)
+            )
+            made += [
+                claim("", f"{part.name}, {of}: another optimal way loses .2 of the reward or more",
+                      level({seed: 1 - x for seed, x in two.items()}), (0.2, math.inf),
+                      "derived: .30 to .33"),
+                claim("", f"{part.name}, {of}: it is still paid more than random actions",
+                      difference(two, guess), ABOVE, "derived: .67 to .70 against .42 to .44"),
+            ]  # fmt: skip
+    return made
+
+
+LIKENESS = Question(
+    "likeness",
+    "How much of its reward does an answer lose that is as good as the expert's, and another?",
+    ("of", "between"),
+    _likeness_spots,
+    _likeness_claims,
+    "SRL does not say. Derived: two different optimal ways are alike by .67 to .70, random ones by "
+    ".42 to .44.",
+    ("alike",),
+)

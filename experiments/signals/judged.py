@@ -85,11 +85,15 @@ SMALL = dataclasses.replace(PLAN, updates=4, lessons=4, several=4, pool=4)
 PRACTICE = Practice()
 
 
-def sizes(config: SignalsConfig, kind: str) -> dict[str, Any]:
-    """What a cell of a reward model depends on, beside its kind, its name and its seed."""
+def sizes(config: SignalsConfig) -> dict[str, Any]:
+    """The settings that a cell of a reward model depends on."""
     plan = SMALL if config.preset == "smoke" else PLAN
-    practice = dataclasses.asdict(PRACTICE) if kind == "reinforce" else {}
-    return {"levels": config.levels} | dataclasses.asdict(plan) | practice
+    return {"levels": config.levels} | dataclasses.asdict(plan)
+
+
+def practised(config: SignalsConfig) -> dict[str, Any]:
+    """The settings that learning from a reward model depends on."""
+    return sizes(config) | dataclasses.asdict(PRACTICE)
 
 
 TERMS: Mapping[str, Terms] = {

@@ -84,7 +84,7 @@ def ordered(
         small = {"levels": 16, "budget": 2000, "practised": min(plan.practised, 2000), "trials": 4}
         plan = dataclasses.replace(plan, **small, stage=few)
     sizes = (plan.size, plan.horizon, plan.view)
-    train, test = _tasks(sizes, plan.levels, config.levels, seed)
+    train, other, test = _tasks(sizes, plan.levels, config.levels, seed)
     key = jax.random.fold_in(new_key(seed), 12)
     blank = untrained(jax.random.fold_in(key, 0), plan.view, 4)
     groups = jnp.arange(plan.stage.groups)
@@ -98,13 +98,13 @@ def ordered(
     base, _ = _stage(train, shown, early, together, jnp.int32(plan.practised), plan.stage)
     score_key = jax.random.fold_in(key, 2)
 
-    def score(network: Perceptron) -> np.ndarray:
-        return np.asarray(_score(test, network, score_key, runs=plan.trials))
+    def score(network: Perceptron, on: Tasks = test) -> np.ndarray:
+        return np.asarray(_score(on, network, score_key, runs=plan.trials))
 
-    def after(network: Perceptron, task: int) -> tuple[Perceptron, Course]:
+    def after(network: Perceptron, task: int, dice: int = 3) -> tuple[Perceptron, Course]:
         # A stage of a task meets the same levels and dice wherever in an order it stands.
         own, which = (
-            jax.random.fold_in(jax.random.fold_in(key, 3), task),
+            jax.random.fold_in(jax.random.fold_in(key, dice), task),
             jnp.full_like(groups, task),
         )
         return _stage(train, network, own, which, jnp.int32(plan.budget), plan.stage)
@@ -120,14 +120,18 @@ def ordered(
     joint, _ = _stage(train, base, jax.random.fold_in(key, 5), together, whole, plan.stage)
     singles = [networks[(i,)] for i in range(len(TASKS))]
     soup = merged(jax.tree.map(lambda *x: jnp.stack(x), *singles))
-    alone = np.stack([scores[(i,)] for i in range(len(TASKS))])
-    moved = {"base": order.transfer(scores[()], alone)}
-    for name, network in (("joint", joint), ("imitated", shown)):
-        found = np.stack([score(after(network, i)[0]) for i in range(len(TASKS))])
-        moved[name] = order.transfer(score(network), found)
-    moved["trained"] = np.zeros_like(alone)
-    for j, i in itertools.permutations(range(len(TASKS)), 2):
-        moved["trained"][i, j] = scores[(j, i)][j] - scores[(j,)][j]
+    # What foretells is measured apart: with other dice, in other levels than orders are scored in.
+    moved = {}
+    for name, network in (("base", base), ("joint", joint), ("imitated", shown)):
+        found = np.stack([score(after(network, i, 13)[0], other) for i in range(len(TASKS))])
+        moved[name] = order.transfer(score(network, other), found)
+    moved["trained"] = np.zeros_like(moved["base"])
+    for j in range(len(TASKS)):
+        learned = after(base, j, 13)[0]
+        before = score(learned, other)
+        for i in range(len(TASKS)):
+            if i != j:
+                moved["trained"][i, j] = score(after(learned, i, 13)[0], other)[j] - before[j]
     rivals = {"joint": score(joint), "merged": score(soup), "start": scores[()]}
     return told(scores, moved, rivals) | {"courses": _courses(courses)}
 
@@ -210,14 +214,24 @@ _score = jax.jit(scored, static_argnames="runs")
 
 
 @functools.lru_cache(maxsize=16)
-def _tasks(sizes: tuple[int, int, int], count: int, tested: int, seed: int) -> tuple[Tasks, Tasks]:
-    """The tasks of a seed, ``count`` levels each to train on and ``tested`` to test on; no level is
-    in both. ``sizes``: of a plan, its size, horizon and view."""
+def _tasks(
+    sizes: tuple[int, int, int], count: int, tested: int, seed: int
+) -> tuple[Tasks, Tasks, Tasks]:
+    """The tasks of a seed, ``count`` levels each to train on, and twice ``tested``: to measure
+    transfer in, and to test orders in; no level is in two of them. ``sizes``: of a plan, its size,
+    horizon and view."""
     key = jax.random.fold_in(new_key(seed), 11)
-    return _tabulated(sizes, key, count, "train"), _tabulated(sizes, key, tested, "test")
+    return (
+        _tabulated(sizes, key, jnp.arange(count), "train"),
+        _tabulated(sizes, key, jnp.arange(tested, 2 * tested), "test"),
+        _tabulated(sizes, key, jnp.arange(tested), "test"),
+    )
 
 
-def _tabulated(sizes: tuple[int, int, int], key: jax.Array, count: int, split: Split) -> Tasks:
+def _tabulated(
+    sizes: tuple[int, int, int], key: jax.Array, which: jax.Array, split: Split
+) -> Tasks:
+    """Tasks in the levels of these numbers int32[n] of a split."""
     size, horizon, view = sizes
     room = {"size": size, "density": 0.2, "horizon": horizon}
     lock = envs.make("combination-lock", stages=8, shortest=4, dials=3, horizon=horizon)
@@ -229,8 +243,8 @@ def _tabulated(sizes: tuple[int, int, int], key: jax.Array, count: int, split: S
     )
 
     def drawn(number: int, env: Env) -> tuple[Env, Level]:
-        pool = draw_levels(env, jax.random.fold_in(key, number), count, split=split)
-        return (Open(**room) if number == OPEN else env), pool.levels(jnp.arange(count))
+        pool = draw_levels(env, jax.random.fold_in(key, number), int(which[-1]) + 1, split=split)
+        return (Open(**room) if number == OPEN else env), pool.levels(which)
 
     made = [drawn(number, env) for number, env in enumerate(families)]
     return tabulated(made, jax.random.fold_in(key, len(families)), view)

@@ -34,9 +34,9 @@ def _order_spots(base: SignalsConfig) -> list[Spot]:
 
 def _pooled(found: Answers, start: str) -> tuple[dict[int, float], dict[int, float]]:
     """seed -> how the scores measured with it agree with the predictions of b averaged over all
-    seeds (Spearman), and where the order that those call the best stands among them."""
+    other seeds (Spearman), and where the order that those call the best stands among them."""
     measured: dict[int, dict[str, float]] = {}
-    guessed: dict[str, list[float]] = {}
+    guessed: dict[int, dict[str, float]] = {}
     for rank in RANKS:
         words, scores, guesses = (
             found(field, part=start, rank=rank, line=line)
@@ -46,15 +46,14 @@ def _pooled(found: Answers, start: str) -> tuple[dict[int, float], dict[int, flo
         )  # fmt: skip
         for seed, taken in words.items():
             measured.setdefault(seed, {})[taken] = scores[seed]
-            guessed.setdefault(taken, []).append(guesses[seed])
-    names = list(guessed)
-    mean = [sum(guessed[name]) / len(guessed[name]) for name in names]
-    best = mean.index(max(mean))
-    rows = {seed: [own[name] for name in names] for seed, own in measured.items()}
-    return (
-        {seed: agreement(mean, row) for seed, row in rows.items()},
-        {seed: standing(row, best) for seed, row in rows.items()},
-    )
+            guessed.setdefault(seed, {})[taken] = guesses[seed]
+    alike, stands = {}, {}
+    for seed, own in measured.items():
+        others = [guessed[other] for other in guessed if other != seed] or [guessed[seed]]
+        mean = [sum(guess[name] for guess in others) / len(others) for name in own]
+        alike[seed] = agreement(mean, list(own.values()))
+        stands[seed] = standing(list(own.values()), mean.index(max(mean)))
+    return alike, stands
 
 
 def _order_claims(found: Answers) -> list[Verdict]:
@@ -71,7 +70,8 @@ def _order_claims(found: Answers) -> list[Verdict]:
                   "0.5 or more)", level(value("spearman")), (0.5, math.inf)),
             claim("", f"{start}: the order predicted to be best is in the top quartile (share of "
                   "the others that do better)", level(value("standing")), (-math.inf, 0.25)),
-            claim("", f"{start}: with b averaged over seeds they agree, too (0.5 or more)",
+            claim("", f"{start}: with b averaged over the other seeds they agree, too (0.5 or "
+                  "more)",
                   level(alike), (0.5, math.inf)),
             claim("", f"{start}: and the order that is the best by it is in the top quartile",
                   level(stands), (-math.inf, 0.25)),

@@ -17,6 +17,7 @@ TOLD: Mapping[str, str] = {
     "sign": "share of right signs where it matters",
     "located": "fatal steps that are located",
     "cosine": "cosine to the exact policy gradient",
+    "actions": "actions that a group generates",
     "success": "success, mean over the training",
     "final": "success at its end",
     "idle": "part of what won runs are paid that goes to idle steps",
@@ -39,6 +40,7 @@ TOLD: Mapping[str, str] = {
     "spearman": "rank correlation of predicted and measured scores",
     "standing": "share of the orders that do better than the one predicted to be best",
     "shift": "mean absolute change of b",
+    "alike": "likeness of two sequences of actions, difflib's ratio",
     "nats": "entropy of the policy in nats",
 }  # values that are drawn, where rows have them
 PARTS = ("steps", "part", "noise", "budget")  # fields that panels differ in

@@ -53,6 +53,19 @@ def lines(word: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
+def off(rows: Sequence[Mapping[str, Any]], budget: int) -> list[str]:
+    """A line for every method whose groups took more or less than the budget by over a tenth."""
+    made = []
+    for method in dict.fromkeys(row["method"] for row in rows):
+        taken = over_seeds(rows, method, "actions")
+        if taken and abs(taken.estimate / budget - 1) > 0.1:
+            made.append(
+                f"note: groups of {method} took {taken.estimate:.0f} actions, the budget is "
+                f"{budget}: it is not compared at equal actions"
+            )
+    return made
+
+
 def votes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """A line a regime and way: the share of levels answered right, and of the actions saved."""
     places = dict.fromkeys((row["regime"], row["way"]) for row in rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import jax
@@ -19,6 +20,7 @@ from experiments.signals.ready import ready
 from icl.signals import coaching, instances
 from icl.signals.coaching import Course, Playing, Stepwise
 from icl.signals.lanes import Lanes, Snapshot, Table
+from icl.signals.likeness import of_runs, of_steps
 from icl.signals.methods import Chains
 from icl.signals.world import World, drawn, world
 
@@ -92,6 +94,40 @@ def teach(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
         "kept": float(course.kept.sum() / max(course.asked.sum(), 1)),
         "levels": len(course.kept),
     }
+
+
+def likeness(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
+    """How alike two optimal ways are that differ, and random actions and an optimal way, by what
+    an answer is paid: of the ``steps`` that a teacher asks for, and of whole ``runs``. Null where
+    no level has two optimal ways."""
+    plan = planned(method)
+    place, _ = _hard(config, seed)
+    keys = jax.random.split(jax.random.fold_in(new_key(seed), 13), 3)
+    try:
+        wanted = instances.steps(
+            place, _expert(config, seed), keys[0], moves=plan.moves, reference="optimal", last=True
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    found = {
+        "steps": _of_steps(keys[1], wanted, place.env.num_actions),
+        "runs": _of_runs(place, keys[2]),
+    }
+    return {
+        of: {
+            field.name: {"alike": _finite(getattr(told, field.name))}
+            for field in dataclasses.fields(told)
+        }
+        for of, told in found.items()
+    }
+
+
+_of_steps = jax.jit(of_steps, static_argnames="actions")
+_of_runs = jax.jit(of_runs)
+
+
+def _finite(value: jax.Array) -> float | None:
+    return float(value) if math.isfinite(value) else None
 
 
 @functools.lru_cache(maxsize=16)

@@ -16,6 +16,7 @@ SKILL = 1.0  # at which about one run in a hundred wins, and a quarter of all to
 BUDGET = 192  # 8 runs that are as long as they can be, as those of the start are
 PAID = {"calls": "", "all tokens": "-unmasked", "calls, folds unpaid": "-flat"}
 """Who is paid for calls -> the end of the method's name."""
+FOLDLESS = "calls, no folding"
 NOTHING, SUCCESS = "nothing but success", "dr-grpo"
 FULL = (
     "DeepAgent (arXiv 2510.21618), mean over its tasks: ToolPO 48.1, without attribution 46.1, "
@@ -36,11 +37,12 @@ def _spot(
 # Who is paid. -------------------------------------------------------------------------------------
 def _tools_spots(base: SignalsConfig) -> list[Spot]:
     return [
-        _spot("tools", base, {"meaning": meaning, "paid": words}, method, FIELDS)
+        _spot(kind, base, {"meaning": meaning, "paid": words}, method, FIELDS)
         for meaning in MEANINGS
-        for words, method in [
-            (NOTHING, SUCCESS),
-            *((words, f"toolpo-{meaning}{end}") for words, end in PAID.items()),
+        for kind, words, method in [
+            ("tools", NOTHING, SUCCESS),
+            *(("tools", words, f"toolpo-{meaning}{end}") for words, end in PAID.items()),
+            ("foldless-tools", FOLDLESS, f"toolpo-{meaning}"),
         ]
     ]
 
@@ -64,10 +66,12 @@ def _tools_claims(found: Answers) -> list[Verdict]:
                 claim("", f"{meaning}, {what}: paid to all tokens is above success only",
                       difference(told("all tokens"), told(NOTHING)), ABOVE),
             ]  # fmt: skip
-        made.append(
+        made += [
             claim("", f"{meaning}, success: folds paid is above folds unpaid",
-                  difference(success("calls"), success("calls, folds unpaid")), ABOVE)
-        )  # fmt: skip
+                  difference(success("calls"), success("calls, folds unpaid")), ABOVE),
+            claim("", f"{meaning}, success: folding is above no folding",
+                  difference(success("calls"), success(FOLDLESS)), ABOVE, "48.1 against 44.2"),
+        ]  # fmt: skip
     return made
 
 

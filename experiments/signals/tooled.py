@@ -10,8 +10,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from agents.grpo import GRPOConfig
+from agents.grpo import NEVER, GRPOConfig
 from envs.core import Env
+from envs.families.workshop import FOLD
 from envs.keys import new_key
 from experiments.cli_envs import made, settings
 from experiments.errors import ConfigError
@@ -19,7 +20,8 @@ from experiments.signals.config import SignalsConfig
 from experiments.signals.ready import ready
 from icl.signals.lanes import Table
 from icl.signals.methods import Chains, Method, Signal
-from icl.signals.registry import costs, sized
+from icl.signals.registry import sized
+from icl.signals.sizes import costs
 from icl.signals.tools import Habits, calls, habits, tells
 from icl.signals.training import learn
 from icl.signals.world import World, drawn, world
@@ -36,6 +38,12 @@ def tooled(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
     return _values(config, method, seed, place, place)
 
 
+def foldless(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
+    """The same as ``tooled`` of a policy that cannot fold its memory."""
+    place = _place(config, 0.0, seed)
+    return _values(config, method, seed, place, place, folds=False)
+
+
 def flaky(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
     """The same of a policy that is tested with tools that fail silently. ``method@simulator`` has
     learned with tools that never do, in a simulator of the same levels; the policies start alike.
@@ -49,9 +57,12 @@ def flaky(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
 
 
 def _values(
-    config: SignalsConfig, name: str, seed: int, place: World, test: World
+    config: SignalsConfig, name: str, seed: int, place: World, test: World, *, folds: bool = True
 ) -> dict[str, Any]:
     policy = test.leaning(config.skill, config.habit)
+    if not folds:
+        never = test.env.token(jnp.arange(test.env.num_actions)) == FOLD  # type: ignore[attr-defined]
+        policy = Table(jnp.where(never, NEVER, policy.scores))
     try:
         cost = costs(place, policy, jax.random.fold_in(new_key(seed), 1))
         chosen = sized(name, config.budget, cost)

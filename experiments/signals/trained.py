@@ -31,7 +31,8 @@ from icl.signals.lanes import go, start
 from icl.signals.methods import Signal
 from icl.signals.omens import Foretold, foretold
 from icl.signals.reader import Reading, reading
-from icl.signals.registry import Costs, measured, sized
+from icl.signals.registry import sized
+from icl.signals.sizes import Costs, measured
 from icl.signals.truth import advantages
 from icl.signals.world import World, world
 
@@ -41,7 +42,7 @@ TASK = dataclasses.replace(
 )  # fmt: skip
 """The main job in one family that ends in an answer, its hands steady: what is chosen is said."""
 LANES = 128
-FEW, GRADED, FORKS = 4, 2, 1024  # levels, lanes of each, and forks of each step, that are graded
+FEW, GRADED, FORKS = 8, 2, 1024  # levels, lanes of each, and forks of each step, that are graded
 
 
 class Scene(NamedTuple):
@@ -93,16 +94,27 @@ def credit(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
     that they are known by forks: one demonstration, the first lanes of a group in each of a few
     levels."""
     small = config.preset == "smoke"
-    actor, env, *rest = _scene(1, seed, small)
-    scene = Scene(actor, env, *jax.tree.map(lambda x: x[:FEW], tuple(rest)))
-    place = world(scene.env, scene.levels)
-    cost_key, key = jax.random.split(jax.random.fold_in(new_key(seed), 8))
-    steps, pieces = jax.device_get(_measure(scene, place, cost_key))
-    costs = Costs(float(steps), {name: float(count) for name, count in pieces.items()})
+    scene, place = _few(seed, small)
+    _, key = jax.random.split(jax.random.fold_in(new_key(seed), 8))
     forks = 32 if small else FORKS
-    graded = _graded(sized(method, config.budget, costs), forks)
+    graded = _graded(sized(method, config.budget, _costs(config.seed, small)), forks)
     correlation, sign, actions = jax.device_get(graded(scene, place, key))
     return {"correlation": float(correlation), "sign": float(sign), "actions": float(actions)}
+
+
+@functools.lru_cache(maxsize=8)
+def _few(seed: int, small: bool) -> tuple[Scene, World]:
+    """What is graded: a few levels, one demonstration shown."""
+    actor, env, *rest = _scene(1, seed, small)
+    scene = Scene(actor, env, *jax.tree.map(lambda x: x[:FEW], tuple(rest)))
+    return scene, world(scene.env, scene.levels)
+
+
+@functools.lru_cache(maxsize=8)
+def _costs(seed: int, small: bool) -> Costs:
+    """What runs of the first seed's model cost: methods are sized by it for all seeds."""
+    cost_key, _ = jax.random.split(jax.random.fold_in(new_key(seed), 8))
+    return Costs.of(_measure(*_few(seed, small), cost_key))
 
 
 @jax.jit

@@ -10,7 +10,7 @@ from flax import struct
 
 from envs.core import Env, Episode, Level
 from envs.families.gauntlet import Gauntlet
-from icl.signals.lanes import Agent, Lanes, Snapshot, go, start
+from icl.signals.lanes import Agent, Lanes, Snapshot, earn, go, start
 from icl.signals.thinking import NEVER, Record, chances
 
 
@@ -127,8 +127,8 @@ def forks(
     keys = jax.random.split(key, (shape[0], shape[1] * count))
     before = jnp.full(keys.shape, -1, jnp.int32)
     begun = Snapshot(jax.tree.map(many, after), jax.tree.map(many, memory), before, keys)
-    played, _ = go(agent, env, levels, begun, many(after.time))
-    return played.returns.reshape(*shape, count).mean(-1)
+    earned, _ = earn(agent, env, levels, begun, many(after.time))
+    return earned.reshape(*shape, count).mean(-1)
 
 
 def worth(env: Gauntlet, levels: Level, templates: jax.Array, skill: jax.Array) -> jax.Array:

@@ -75,12 +75,15 @@ REGIMES: Mapping[str, Regime] = MappingProxyType(
 )
 
 
+SHARES = ("rarest", "commonest", "muddled", "misled", "deluded")
+
+
 def regime_of(name: str) -> Regime:
     """A regime with its numbers as arrays: ``NAME``, or ``NAME@field=number,…`` for some of them in
     place of its own, as in ``late@earliest=0.5``.
 
     Raises:
-        ValueError: there is no such regime or field, or that is no number.
+        ValueError: there is no such regime or field, or its number makes no sense.
     """
     bare, _, fields = name.partition("@")
     if bare not in REGIMES:
@@ -95,6 +98,10 @@ def regime_of(name: str) -> Regime:
             changes[field] = math.nan
         if field not in known or not math.isfinite(changes[field]):
             raise ValueError(f"regime field {word!r}: use name=number of {', '.join(known)}")
+        most = 1.0 if field in SHARES else 0.99 if field == "earliest" else math.inf
+        least = 1.0 if field == "length" else -math.inf if field in ("slump", "boost") else 0.0
+        if not least <= changes[field] <= most:
+            raise ValueError(f"regime field {word!r}: use a number from {least:g} to {most:g}")
     return jax.tree.map(jnp.asarray, REGIMES[bare].replace(**changes))
 
 

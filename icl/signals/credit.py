@@ -90,14 +90,16 @@ def tree(lanes: Lanes, trees: jax.Array, operator: Operator = TREE_GRPO) -> jax.
 
 
 def difference(lanes: Lanes, starts: jax.Array, value: jax.Array) -> jax.Array:
-    """The value at the end of a step's piece less that at its beginning: VinePPO (Kazemnejad et al.
-    2024, arXiv 2410.01679) where pieces are steps, SPO (arXiv 2505.23564) where they are longer.
+    """What a step's piece earned, and the value at its end less that at its beginning: VinePPO
+    (Kazemnejad et al. 2024, arXiv 2410.01679) where pieces are steps, SPO (arXiv 2505.23564) where
+    they are longer.
 
     Args:
-        lanes: Lanes[L, N, T], whose rewards come with their last step.
+        lanes: Lanes[L, N, T].
         starts: bool[L, N, T], where pieces begin.
         value: float32[L, N, T], before the steps that begin pieces; elsewhere it is not read.
     """
+    value = value + jnp.cumsum(lanes.reward, axis=-1) - lanes.reward  # of the whole run, by then
     pieces = lanes.live.shape[-1]
     number = index(starts)
     here = starts[..., None] & (number[..., None] == jnp.arange(pieces + 1))  # [L, N, T, piece]
@@ -109,31 +111,21 @@ def difference(lanes: Lanes, starts: jax.Array, value: jax.Array) -> jax.Array:
     return jnp.where(lanes.live, credit, 0.0)
 
 
-def worst_later(
-    lanes: Lanes, starts: jax.Array, gain: jax.Array, temperature: float | jax.Array = 0.1
-) -> jax.Array:
-    """What is left of a run's worst piece from a step on: PURE (Cheng et al. 2025, arXiv
-    2504.15275), equations 6 and 7. Each piece's gain is weighted by softmax(−gain / temperature)
-    over all pieces of the run, and a step is paid the sum over its own piece and the later ones.
-    Near 0 temperature that is the least gain of the run up to the worst piece, and 0 behind it.
+def over_others(lanes: Lanes, paid: jax.Array) -> jax.Array:
+    """The lead of float32[L, N, T] over what the other runs of the level are paid for a step, in
+    the mean over each one's steps and then over runs: the leave-one-out baseline that PURE learns
+    with (arXiv 2504.15275, as in its published code, but for steps behind the end, which are not
+    counted here).
 
-    Args:
-        lanes: Lanes[L, N, T].
-        starts: bool[L, N, T], where pieces begin.
-        gain: float32[L, N, T], of a step's piece, as ``difference`` has it.
-        temperature: above 0.
+    Raises:
+        ValueError: there are no others.
     """
-    after = [jnp.pad(x[..., 1:], ((0, 0), (0, 0), (0, 1))) for x in (starts, lanes.live)]
-    ends = lanes.live & (after[0] | ~after[1])  # the one step that stands for its piece
-    weight = jnp.where(ends, -gain / temperature, -jnp.inf)
-
-    def later(x: jax.Array) -> jax.Array:
-        return jnp.flip(jnp.cumsum(jnp.flip(x, -1), axis=-1), -1)
-
-    top = jnp.max(weight, axis=-1, keepdims=True)
-    part = jnp.exp(weight - jnp.where(jnp.isfinite(top), top, 0.0))
-    shaped = part / jnp.maximum(part.sum(-1, keepdims=True), SMALL) * gain
-    return jnp.where(lanes.live, later(jnp.where(ends, shaped, 0.0)), 0.0)
+    runs = paid.shape[1]
+    if runs < 2:
+        raise ValueError("a lead over other runs needs two runs or more; there is one")
+    each = jnp.where(lanes.live, paid, 0.0).sum(-1) / jnp.maximum(lanes.live.sum(-1), 1)
+    others = (each.sum(-1, keepdims=True) - each) / (runs - 1)
+    return jnp.where(lanes.live, paid - others[..., None], 0.0)
 
 
 def unlikely(lanes: Lanes, credit: jax.Array, probability: float | jax.Array = 0.9) -> jax.Array:

@@ -8,6 +8,7 @@ A run of N steps gives N - 1 instances, the world restored before steps 1 to N -
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import Literal, get_args
 
 import jax
@@ -49,13 +50,13 @@ class Instances(struct.PyTreeNode):
     visits: bool = static(False)
 
 
-@jax.jit
-def demonstrated(world: World, key: jax.Array) -> tuple[Lanes, Snapshot]:
-    """Lanes[L, 1, T] and Snapshot[L, 1, T] of an expert: one run in every level, each action
-    uniform over the optimal set. The key is consumed."""
+@functools.partial(jax.jit, static_argnames="runs")
+def demonstrated(world: World, key: jax.Array, runs: int = 1) -> tuple[Lanes, Snapshot]:
+    """Lanes[L, runs, T] and Snapshot[L, runs, T] of an expert in every level, each action uniform
+    over the optimal set. The key is consumed."""
     optimal = jax.vmap(lambda dynamics: solve(dynamics).optimal)(world.dynamics)
     expert = Table(jnp.where(optimal, 0.0, NEVER))
-    begun = start(expert, world.env, key, world.levels, 1)
+    begun = start(expert, world.env, key, world.levels, runs)
     return go(expert, world.env, world.levels, begun)
 
 

@@ -181,14 +181,7 @@ def go(
     """
     fork = jnp.zeros(begun.before.shape, jnp.int32) if at is None else at
     number = _each(lambda agent, level, episode: _numbered(env, level, episode))
-    speak = _each(
-        lambda agent, level, lane: agent.logits(env, level, lane.episode, lane.before, lane.memory)
-    )
-    move = _each(
-        lambda agent, level, key, episode, action: advance(env, key, level, episode, action)
-    )
-    fold = jax.vmap(jax.vmap(jax.random.fold_in, in_axes=(0, None)), in_axes=(0, None))
-    pair = jax.vmap(jax.vmap(lambda key: tuple(jax.random.split(key))))
+    play = _played(agent, env, levels)
     look = jax.vmap(lambda guard, *rest: jax.vmap(guard.look)(*rest))
     empty: Any = None
     if guard is not None:
@@ -200,12 +193,10 @@ def go(
     def step(carry: Any, time: jax.Array) -> tuple[Any, Any]:
         lane, seen, stopped = carry
         live = (time >= fork) & ~lane.episode.timestep.last & ~stopped
-        logits, memory = speak(agent, levels, lane)
-        act_key, step_key = pair(fold(lane.key, time))
-        action = jax.vmap(jax.vmap(jax.random.categorical))(act_key, logits).astype(jnp.int32)
-        episode = move(agent, levels, step_key, lane.episode, action)
-        told = (*number(agent, levels, lane.episode), action, logits, episode.timestep.reward, live)
-        after = _where(live, Snapshot(episode, memory, action, lane.key), lane)
+        after, logits = play(lane, time)
+        reward = after.episode.timestep.reward
+        told = (*number(agent, levels, lane.episode), after.before, logits, reward, live)
+        after = _where(live, after, lane)
         if guard is not None:
             seen, stop = look(guard, seen, logits, live)
             stopped = stopped | (stop & live)
@@ -233,6 +224,43 @@ def go(
         fork=fork,
     )
     return lanes, snapshots
+
+
+def earn(
+    agent: Agent, env: Env, levels: Level, begun: Snapshot, at: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What the lanes of ``go`` come to, where nothing else is asked of them: no step is kept, none
+    is computed before the first lane begins or after the last one is over.
+
+    Args:
+        agent: of each level, stacked on L.
+        env: the family, wrappers included.
+        levels: stacked on L.
+        begun: Snapshot[L, N].
+        at: int32[L, N], the step that each was taken before; T or more: it is left out.
+
+    Returns:
+        float32[L, N], what each earns from there on; int32[L], the actions generated.
+    """
+    play = _played(agent, env, levels)
+
+    def lives(lane: Snapshot) -> jax.Array:
+        return ~lane.episode.timestep.last & (at < env.horizon)
+
+    def goes_on(carry: Any) -> jax.Array:
+        time, lane, *_ = carry
+        return (time < env.horizon) & lives(lane).any()
+
+    def step(carry: Any) -> Any:
+        time, lane, earned, generated = carry
+        live = lives(lane) & (time >= at)
+        after, _ = play(lane, time)
+        earned = earned + jnp.where(live, after.episode.timestep.reward, 0.0)
+        generated = generated + live.sum(1, dtype=jnp.int32)
+        return time + 1, _where(live, after, lane), earned, generated
+
+    earned, generated = jnp.zeros(at.shape), jnp.zeros(len(at), jnp.int32)
+    return jax.lax.while_loop(goes_on, step, (at.min(), begun, earned, generated))[2:]
 
 
 def at_step(snapshots: Snapshot, lane: jax.Array, time: jax.Array, key: jax.Array) -> Snapshot:
@@ -266,6 +294,28 @@ def joined(*parts: Lanes) -> Lanes:
     """All lanes of the same levels, side by side: those that began first, then those of
     ``with_past``, in the order of their numbers."""
     return jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), *parts)
+
+
+def _played(agent: Agent, env: Env, levels: Level) -> Any:
+    """(Snapshot[L, N] before a step, its number int32[]) -> Snapshot[L, N] after it, and the logits
+    float32[L, N, A] that its actions were drawn from; of lanes that are over it means nothing."""
+    speak = _each(
+        lambda agent, level, lane: agent.logits(env, level, lane.episode, lane.before, lane.memory)
+    )
+    move = _each(
+        lambda agent, level, key, episode, action: advance(env, key, level, episode, action)
+    )
+    fold = jax.vmap(jax.vmap(jax.random.fold_in, in_axes=(0, None)), in_axes=(0, None))
+    pair = jax.vmap(jax.vmap(lambda key: tuple(jax.random.split(key))))
+
+    def play(lane: Snapshot, time: jax.Array) -> tuple[Snapshot, jax.Array]:
+        logits, memory = speak(agent, levels, lane)
+        act_key, step_key = pair(fold(lane.key, time))
+        action = jax.vmap(jax.vmap(jax.random.categorical))(act_key, logits).astype(jnp.int32)
+        episode = move(agent, levels, step_key, lane.episode, action)
+        return Snapshot(episode, memory, action, lane.key), logits
+
+    return play
 
 
 def _numbered(env: Env, level: Level, episode: Episode) -> tuple[jax.Array, jax.Array]:

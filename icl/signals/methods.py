@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from icl.signals import credit, segments, tools, trees
-from icl.signals.lanes import Agent, Lanes, Snapshot, Table, at_step, go, start
+from icl.signals.aggregators import AGGREGATORS
+from icl.signals.lanes import Agent, Lanes, Snapshot, Table, at_step, earn, go, start
 from icl.signals.truth import decisive, exact
 from icl.signals.world import World
 
@@ -103,14 +104,18 @@ class Valued:
         pieces: where they are cut, a name in SEGMENTERS.
         runs: G.
         forks: K, of each piece's beginning.
-        worst: pay the worst of what is still to come (PURE) instead of the piece's own gain.
+        aggregator: what a step is paid of its piece's gain and the later ones, a name in
+            ``aggregators.AGGREGATORS``.
+        compared: pay the lead over what the other runs are paid (``credit.over_others``), for what
+            aggregators say is no lead by itself; a group needs two runs then.
         masked: pay the unlikely actions of a piece only.
     """
 
     pieces: str = "step"
     runs: int = 1
     forks: int = 9
-    worst: bool = False
+    aggregator: str = "own"
+    compared: bool = False
     masked: bool = False
 
     def __call__(self, world: World, agent: Agent, key: jax.Array) -> Signal:
@@ -120,7 +125,8 @@ class Valued:
         starts = SEGMENTERS[self.pieces](world, lanes)
         value, actions = valued(world, agent, fork_key, snapshots, starts, self.forks)
         gain = credit.difference(lanes, starts, value)
-        paid = credit.worst_later(lanes, starts, gain) if self.worst else gain
+        paid = AGGREGATORS[self.aggregator](lanes, starts, gain)
+        paid = credit.over_others(lanes, paid) if self.compared else paid
         paid = credit.unlikely(lanes, paid) if self.masked else paid
         return Signal(lanes, paid, lanes.generated + actions)
 
@@ -187,8 +193,7 @@ def valued(
     count: int,
 ) -> tuple[jax.Array, jax.Array]:
     """The value before the steps that begin pieces, by ``count`` forks of each. Forks of the other
-    steps are computed, too, and count nothing: L N T K lanes of T steps each,
-    and as many memories of the agent.
+    steps are computed, too, and count nothing: L N T K lanes, and as many memories of the agent.
 
     Args:
         world: the levels.
@@ -207,9 +212,9 @@ def valued(
     wanted = jnp.repeat(starts.reshape(levels, -1), count, axis=1)
     begun = at_step(snapshots, lane, time, key)
     # A fork that nobody wants is one that never comes to its first step.
-    played, _ = go(agent, world.env, world.levels, begun, jnp.where(wanted, time, horizon))
-    earned = played.returns.reshape(*starts.shape, count).mean(-1)
-    return jnp.where(starts, earned, 0.0), played.generated
+    at = jnp.where(wanted, time, horizon)
+    earned, generated = earn(agent, world.env, world.levels, begun, at)
+    return jnp.where(starts, earned.reshape(*starts.shape, count).mean(-1), 0.0), generated
 
 
 def _runs(world: World, agent: Agent, key: jax.Array, runs: int) -> tuple[Lanes, Snapshot]:

@@ -6,38 +6,12 @@ import dataclasses
 import difflib
 import importlib
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
-import jax
-
-from envs.core import Env
 from icl.signals import credit
-from icl.signals.lanes import Agent
-from icl.signals.methods import (
-    SEGMENTERS,
-    Called,
-    Chains,
-    Exact,
-    Forest,
-    Method,
-    Segmenter,
-    Valued,
-)
-from icl.signals.tools import MEANINGS, tells
-from icl.signals.world import World
-
-
-@dataclasses.dataclass(frozen=True)
-class Costs:
-    """What runs of a policy cost, as measured (``costs``).
-
-    Attributes:
-        steps: of a run, mean.
-        pieces: by segmenter, how many pieces a run is cut into, mean.
-    """
-
-    steps: float
-    pieces: Mapping[str, float]
-
+from icl.signals.methods import Called, Chains, Exact, Forest, Method, Valued
+from icl.signals.sizes import Costs, chains, forest, valued
+from icl.signals.tools import MEANINGS
 
 Maker = Callable[[float, Costs], Method]
 """(budget, costs) -> Method: actions of one level and group, forks included."""
@@ -67,33 +41,6 @@ def entries() -> Mapping[str, Entry]:
     return dict(_ENTRIES)
 
 
-def costs(world: World, agent: Agent, key: jax.Array, runs: int = 32) -> Costs:
-    """What ``runs`` runs in every level cost, on the host; the key is consumed."""
-    steps, pieces = jax.device_get(_measured(world, agent, key, runs=runs))
-    return Costs(float(steps), {name: float(count) for name, count in pieces.items()})
-
-
-def measured(
-    world: World, agent: Agent, key: jax.Array, *, runs: int = 32
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The fields of Costs as float32[]; pure, the key is consumed."""
-    lanes = Chains(runs)(world, agent, key).lanes
-    pieces = {name: cut(world, lanes).sum(-1).mean() for name, cut in _cuts(world).items()}
-    return lanes.live.sum(-1).mean(), pieces
-
-
-_measured = jax.jit(measured, static_argnames="runs")  # worlds of the same sizes share it
-
-
-def _cuts(world: World) -> dict[str, Segmenter]:
-    """The segmenters that the family has."""
-    has = {
-        "sub-goal": type(world.env.bare).milestone is not Env.milestone,
-        "call": tells(world.env),
-    }
-    return {name: cut for name, cut in SEGMENTERS.items() if has.get(name, True)}
-
-
 def find(name: str) -> Maker:
     """Who makes a method.
 
@@ -108,12 +55,15 @@ def find(name: str) -> Maker:
     if ":" in name:
         module, _, function = name.partition(":")
         try:
-            return getattr(importlib.import_module(module), function)
-        except (ImportError, AttributeError) as error:
+            made: Any = getattr(importlib.import_module(module), function)
+            if not callable(made):
+                raise TypeError(f"{function} is of type {type(made).__name__}")
+        except Exception as error:  # whatever a person's module does
             raise ValueError(
                 f"method {name!r} cannot be loaded ({error}); name an importable module and a "
                 "function (budget, costs) in it, and mind the PYTHONPATH"
             ) from None
+        return cast(Maker, made)
     if name not in _ENTRIES:
         near = difflib.get_close_matches(name, _ENTRIES, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(_ENTRIES)}"
@@ -134,7 +84,20 @@ def sized(name: str, budget: float, costs: Costs) -> Method:
         ValueError: there is none of that name, or the budget is too small for it.
     """
     bare, _, fields = name.partition("@")
-    method = find(bare)(budget, costs)
+    try:
+        method = find(bare)(budget, costs)
+    except ValueError:
+        raise
+    except Exception as error:  # of a person's own
+        raise ValueError(
+            f"method {bare!r} cannot be made: {type(error).__name__}: {error}; it is called with a "
+            "budget in actions and the Costs of runs"
+        ) from None
+    if not callable(method):
+        raise ValueError(
+            f"method {bare!r} made a {type(method).__name__}; it has to return what draws and "
+            "pays: (world, agent, key) -> Signal (icl/signals/methods.py)"
+        )
     return _changed(method, fields) if fields else method
 
 
@@ -153,61 +116,15 @@ def _changed(method: Method, fields: str) -> Method:
     return dataclasses.replace(method, **changes)
 
 
-def chains(budget: float, steps: float) -> int:
-    """Runs that a budget pays for; a group needs two.
-
-    Raises:
-        ValueError: it does not pay for two.
-    """
-    runs = round(budget / steps)
-    if runs < 2:
-        raise ValueError(
-            f"budget {budget:g}: a group needs two runs of {steps:g} actions; use "
-            f"{2 * steps:g} or more"
-        )
-    return runs
-
-
-def forest(budget: float, steps: float, **fields) -> Forest:
-    """Trees of one round: the paper's M 2, N 2 where the budget is small, then M 3, N 4 and on.
-
-    Raises:
-        ValueError: the budget does not pay for the smallest.
-    """
-    sizes = [(2, 2), *((trees, trees + 1) for trees in range(3, 33))]
-    cost = {(m, n): m * (steps + n * (steps + 1) / 2) for m, n in sizes}
-    fits = [size for size in sizes if cost[size] <= 1.1 * budget]
-    if not fits:
-        raise ValueError(
-            f"budget {budget:g}: two trees of {steps:g} actions with two forks each take "
-            f"{cost[2, 2]:g}; use that or more"
-        )
-    return Forest(trees=fits[-1][0], nodes=fits[-1][1], **fields)
-
-
-def valued(budget: float, costs: Costs, pieces: str, forks: int = 9, **fields) -> Valued:
-    """Runs whose pieces are valued by ``forks`` forks each, by fewer where the budget does not pay
-    for one run otherwise."""
-    steps = costs.steps
-    each = (steps + 1) / 2 * costs.pieces[pieces]
-    runs = max(1, round(budget / (steps + forks * each)))
-    count = min(forks, int((budget / runs - steps) / each + 0.5))
-    if count < 1:
-        raise ValueError(
-            f"budget {budget:g}: one run and a fork of each of its pieces take {steps + each:g}; "
-            "use that or more"
-        )
-    return Valued(pieces, runs, count, **fields)
-
-
 def _chains(rule) -> Maker:
     return lambda budget, costs: Chains(chains(budget, costs.steps), rule)
 
 
 def _forest(**fields) -> Maker:
     def make(budget: float, costs: Costs) -> Forest:
-        _told(fields.get("unit", Forest.unit), costs)
-        return forest(budget, costs.steps, **fields)
+        unit = fields.get("unit", Forest.unit)
+        _told(unit, costs)
+        return forest(budget, costs, **{"unit": unit} | fields)
 
     return make
 
@@ -229,6 +146,11 @@ def _called(**fields) -> Maker:
 
 
 def _told(unit: str, costs: Costs) -> None:
+    if unit == "inside" and costs.pieces.get(unit, 2) <= 1:
+        raise ValueError(
+            "forks in the middle of moves need a family whose moves take several actions; use "
+            "another method, or gauntlet with spelling=2"
+        )
     if unit not in costs.pieces:
         what, family = {
             "call": ("calls of tools, and hands that do not stick", "workshop"),
@@ -314,9 +236,21 @@ register(
 )
 register(
     "pure",
-    _valued("step", worst=True),
-    "the worst gain still to come (PURE), gains by forks",
+    _valued("step", aggregator="soft-min", compared=True, least=2),
+    "the worst gain still to come, softly, and its lead over other runs (PURE), gains by forks",
 )
+for _name, _about in (
+    ("sum", "the sum"),
+    ("mean", "the mean"),
+    ("tail", "the last"),
+    ("bottom-10", "the lowest tenth"),
+    ("min", "the least"),
+):
+    register(
+        f"vine-{_name}",
+        _valued("step", aggregator=_name, compared=True, least=2),
+        f"the same of {_about} of the gains still to come",
+    )
 register(
     "exact",
     lambda budget, costs: Exact(chains(budget, costs.steps)),

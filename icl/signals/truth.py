@@ -15,7 +15,7 @@ from flax import struct
 from envs.core import Env, Episode, Level
 from envs.oracle import TIES, Values, optimal_values, policy_return, policy_values
 from envs.table import Table as Dynamics
-from icl.signals.lanes import Agent, Lanes, Snapshot, at_step, go, start
+from icl.signals.lanes import Agent, Lanes, Snapshot, at_step, earn, go, start
 
 
 class Truth(struct.PyTreeNode):
@@ -138,9 +138,8 @@ def forked(
         return jnp.repeat(x, count, axis=1)
 
     begun = at_step(snapshots, many(lane), many(time), key)
-    played, _ = go(agent, env, levels, begun, many(time))
-    earned = played.returns.reshape(*lane.shape, count).mean(-1)
-    return earned, played.generated
+    earned, generated = earn(agent, env, levels, begun, many(time))
+    return earned.reshape(*lane.shape, count).mean(-1), generated
 
 
 class Again(struct.PyTreeNode):

@@ -1,9 +1,12 @@
 """levelburst signals: graded, learned from, asked; kept, gone on with, and refused."""
 
 import dataclasses
+import importlib
 import json
+import re
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -18,13 +21,19 @@ from experiments.signals.question_page import measured, write_question
 from experiments.signals.ready import refuse
 from experiments.signals.taught import planned, teach
 from experiments.study import ABOVE, claim, difference, level
-from icl.signals.methods import Chains
 from icl.signals.registry import entries
 
 SMALL = (
     "--set", "moments=4", "horizon=5", "density=0.5", "--levels", "2", "--repetitions", "2",
     "--seeds", "2", "--budget", "20", "--total", "60",
 )  # fmt: skip
+
+
+PATHS = ("train", "teach", "tools", "foldless-tools", "flaky-tools", "reinforce")
+"""Kinds of cells whose values are the course of a training."""
+
+LEADS = re.compile(r"\b(beats?|leads?|is above|ends above|is ahead of)\b")
+TIES = re.compile(r"\b(no lead|ties?|no more than|at most|as good)\b")
 
 
 @pytest.fixture
@@ -75,7 +84,8 @@ def test_grades_are_kept_and_made_once(ran, tmp_path, monkeypatch):
     def again(*_):
         raise AssertionError("measured again")
 
-    monkeypatch.setattr(cells, "KINDS", dict.fromkeys(cells.KINDS, again))
+    known = {name: dataclasses.replace(kind, measure=again) for name, kind in cells.KINDS.items()}
+    monkeypatch.setattr(cells, "KINDS", known)
     monkeypatch.setattr("experiments.signals.growth.write", lambda *_: None)
     assert ran("grade", "--method", "grpo", *SMALL, "--out", "found")[0] == 0
     assert results(tmp_path / "found/grade")["rows"] == first["rows"]
@@ -91,14 +101,32 @@ def test_a_training_keeps_its_budget_and_tells_its_course(ran, tmp_path):
         assert 0 < row["success"][0] < 1 and row["updates"] == 3
 
 
-def test_a_method_of_ones_own_is_graded(ran, tmp_path, monkeypatch):
-    own = types.ModuleType("own_signal")
-    own.half = lambda budget, costs: Chains(2)  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "own_signal", own)
-    assert ran("grade", "--method", "own_signal:half", *SMALL, "--out", "found")[0] == 0
-    assert results(tmp_path / "found/grade")["rows"][0]["actions"] <= 10
-    code, _, err = ran("grade", "--method", "own_signal:none", *SMALL)
+def test_the_documents_own_method_is_graded(ran, tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs/signals.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "mymodule.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert ran("grade", "--method", "mymodule:make", *SMALL, "--out", "found")[0] == 0
+    assert 16 <= results(tmp_path / "found/grade")["rows"][0]["actions"] <= 24
+    code, _, err = ran("grade", "--method", "mymodule:none", *SMALL)
     assert code == 2 and "cannot be loaded" in err
+
+
+def test_a_method_of_ones_own_that_was_changed_is_graded_again(ran, tmp_path, monkeypatch):
+    text = (
+        "from icl.signals.methods import Chains\ndef make(budget, costs):\n    return Chains({})\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    taken = []
+    for runs in (2, 3, 3):
+        (tmp_path / "edited_signal.py").write_text(text.format(runs))
+        sys.modules.pop("edited_signal", None)
+        importlib.invalidate_caches()
+        code, out, _ = ran("grade", "--method", "edited_signal:make", *SMALL, "--out", "found")
+        assert code == 0 and "not compared at equal actions" in out
+        taken.append(results(tmp_path / "found/grade")["rows"][0]["actions"])
+    assert taken[0] < taken[1] == taken[2]
+    assert len(list((tmp_path / "found/cells").iterdir())) == 4
 
 
 def test_a_question_is_answered_and_gone_on_with(tmp_path, monkeypatch):
@@ -158,7 +186,7 @@ def test_claims_are_about_spots_that_there_are(name):
     rows = [
         dict(spot.at)
         | {"seed": seed, **dict.fromkeys(fields, 0.5)}
-        | (paths if spot.kind in ("train", "teach", "tools", "flaky-tools", "reinforce") else {})
+        | (paths if spot.kind in PATHS else {})
         for spot in question.spots(PRESETS["quick"])
         for seed in range(5)
     ]
@@ -166,7 +194,10 @@ def test_claims_are_about_spots_that_there_are(name):
     assert len(places) * 5 == len(rows)
     verdicts = question.claims(Answers(rows))
     assert verdicts and all(verdict["seeds"] == 5 for verdict in verdicts)
-    assert not any(verdict["holds"] for verdict in verdicts if verdict["claim"].endswith("beat"))
+    # Where nobody differs nobody leads.
+    leads = [v for v in verdicts if LEADS.search(v["claim"]) and not TIES.search(v["claim"])]
+    assert not any(verdict["holds"] for verdict in leads)
+    assert leads or name not in ("forks", "density", "aggregators", "expert", "tools", "selection")
 
 
 WAYS = ("srl@last=1", "bc@last=1")
@@ -224,11 +255,19 @@ def test_answers_refuse_what_is_not_one_spot():
         (("paint",), "use grade, train, vote or plot"),
         (("vote", "--budget", "12"), "the first 16 runs only set the threshold"),
         (("vote", "--regime", "lat"), "unknown regime 'lat'"),
+        (("vote", "--regime", "late", "lat"), "unknown regime 'lat'"),
         (("vote", "--regime", "late@early=3"), "use name=number of sharpness"),
+        (("vote", "--regime", "late@earliest=1.5"), "use a number from 0 to 0.99"),
+        (("vote", "--family", "gauntlet"), "has no answers that end an episode"),
         (("vote", "--family", "dark-room"), "has no answers that end an episode"),
         (("vote", "--nearest", "40"), "farthest 36 is below nearest 40"),
         (("grade", "--method", "grop"), "did you mean 'grpo'"),
         (("grade", "--budget", "20"), "budget 20"),
+        (("grade", "--method", "grpo", "tree-grpo-inside"), "gauntlet with spelling=2"),
+        (("grade", "--method", "grpo", "toolpo-improves"), "a family such as workshop"),
+        (("grade", "--method", "math:pi"), "pi is of type float"),
+        (("grade", "--method", "math:fsum"), "cannot be made: TypeError"),
+        (("train", "--total", "100"), "total 100 is below budget 384"),
         (("grade", "--method", "grpo@runs=0"), "numbers of 1 or more"),
         (("grade", "--method", "grpo@trees=2"), "of runs"),
         (("grade", "--family", "gantlet"), "did you mean 'gauntlet'"),
@@ -244,6 +283,7 @@ def test_answers_refuse_what_is_not_one_spot():
         (("grade", "--preset", "quik"), "did you mean 'quick'"),
         (("plot",), "name a question"),
         (("plot", "densty"), "did you mean 'density'"),
+        (("plot", "votes", "densty", "all"), "did you mean 'density'"),
         (("plot", "density", "--seeds", "-1"), "seeds -1"),
     ],
 )

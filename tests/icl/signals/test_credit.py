@@ -57,7 +57,6 @@ def test_groups_without_spread_are_paid_nothing(trees):
         assert np.abs(paid).max() < 1e-6
     nothing = lanes.replace(reward=jnp.zeros_like(lanes.reward))
     assert (credit.same_state(nothing) == 0).all()
-    assert (credit.worst_later(nothing, segments.steps(lanes), nothing.reward) == 0).all()
 
 
 def test_what_leaves_are_paid_by_tree_grpo_adds_up_to_the_closed_form(trees):
@@ -153,32 +152,6 @@ def test_a_piece_is_paid_the_value_that_it_gained(trees, length):
         over = end >= HORIZON or not live[i, j, end]
         gain = (returns[i, j] if over else value[i, j, end]) - value[i, j, begin]
         assert paid[i, j, t] == pytest.approx(gain, abs=1e-6)
-
-
-@pytest.mark.parametrize("length", [1, 3])
-def test_pure_pays_the_softly_worst_piece(trees, length):
-    lanes, _ = trees
-    live = np.asarray(lanes.live)
-    rng = np.random.default_rng(2)
-    gain = rng.normal(size=(*live.shape[:2], -(-HORIZON // length))).repeat(length, -1)
-    gain = gain[..., :HORIZON].astype(np.float32)
-    starts = segments.chunks(lanes, length)
-    soft = credit.worst_later(lanes, starts, jnp.asarray(gain), 0.3)
-    hard = credit.worst_later(lanes, starts, jnp.asarray(gain), 1e-4)
-    for i, j in np.ndindex(live.shape[:2]):
-        count = -(-int(live[i, j].sum()) // length)
-        pieces = gain[i, j, ::length][:count].astype(float)
-        weight = np.exp(-pieces / 0.3)
-        shaped = weight / weight.sum() * pieces
-        worst = int(pieces.argmin())
-        for t in range(HORIZON):
-            piece = t // length
-            if not live[i, j, t]:
-                assert soft[i, j, t] == hard[i, j, t] == 0
-                continue
-            assert soft[i, j, t] == pytest.approx(shaped[piece:].sum(), abs=1e-5)
-            least = pieces[piece:].min() if piece <= worst else 0
-            assert hard[i, j, t] == pytest.approx(least, abs=1e-5)
 
 
 def test_gigpo_compares_steps_taken_in_the_same_state(trees):

@@ -7,7 +7,7 @@ import pytest
 
 from envs.core import advance, begin
 from icl.signals.confidence import groups, lowest, token_confidence
-from icl.signals.lanes import at_step, go, joined, start, with_past
+from icl.signals.lanes import at_step, earn, go, joined, start, with_past
 from icl.signals.stopping import Guard, stops, until
 from tests.envs.worlds import each
 from tests.icl.signals.worlds import play, quick, recurrent
@@ -26,6 +26,7 @@ def played(request):
 
 
 FORK = quick(lambda world, agent, begun, time: go(agent, world.env, world.levels, begun, time))
+EARN = quick(lambda world, agent, begun, time: earn(agent, world.env, world.levels, begun, time))
 
 
 def forked(world, agent, lanes, lane, time, begun):
@@ -201,6 +202,18 @@ def test_a_guard_of_each_level_stops_lanes_where_the_groups_say(sticky):
         assert (snapshots.before[i, j, after:] == lanes.action[i, j, after - 1]).all()
         for memory in jax.tree.leaves(snapshots.memory):
             assert (memory[i, j, after:] == memory[i, j, after : after + 1]).all()
+
+
+def test_what_lanes_earn_is_known_without_their_steps(played):
+    world, agent, lanes, snapshots = played
+    lane, time = picks(lanes, seed=1, count=12)
+    begun = at_step(snapshots, lane, time, jax.random.key(8))
+    late = jnp.where(jnp.arange(12) % 4 == 0, world.env.horizon, time)  # nobody wants these
+    fork, _ = FORK(world, agent, begun, late)
+    earned, generated = EARN(world, agent, begun, late)
+    np.testing.assert_array_equal(earned, fork.returns)
+    np.testing.assert_array_equal(generated, fork.generated)
+    assert (np.asarray(earned)[:, 1:4] > 0).any() and (np.asarray(earned)[:, ::4] == 0).all()
 
 
 def test_a_lane_that_is_over_does_nothing_more(played):

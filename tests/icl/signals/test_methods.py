@@ -22,7 +22,7 @@ METHODS = {
     "forest": Forest("move"),
     "forest-inside": Forest("inside", rounds=2, operator=credit.TREE_RL),
     "steps": Valued("step", runs=2, forks=3),
-    "pieces": Valued("unsure", runs=2, forks=3, worst=True),
+    "pieces": Valued("unsure", runs=2, forks=3, aggregator="soft-min"),
     "chunks": Valued("chunk", forks=3),
     "oracle": Valued("oracle", forks=3),
 }

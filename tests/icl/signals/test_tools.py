@@ -14,7 +14,8 @@ from envs.wrappers import Sticky, wrap
 from icl.signals import segments
 from icl.signals.lanes import go, start
 from icl.signals.methods import Called
-from icl.signals.registry import Costs, _cuts, sized
+from icl.signals.registry import sized
+from icl.signals.sizes import Costs, cuts
 from icl.signals.tools import (
     MEANINGS,
     Calls,
@@ -258,7 +259,7 @@ def test_a_harmless_query_adds_to_the_sum_alone():
 
 
 # The method. ----------------------------------------------------------------------------------
-COST = Costs(9.0, {"call": 3.0})
+COST = Costs(9.0, *({"call": x} for x in (3.0, 14.0, 4.7)))
 
 
 def test_methods_are_what_their_names_say():
@@ -288,10 +289,10 @@ def test_a_method_pays_its_own_runs():
 
 def test_where_no_calls_are_told_nothing_is_paid_for_them():
     own, other = (World(envs.make(name), None, None) for name in ("workshop", "gauntlet"))
-    assert tells(own.env) and "call" in _cuts(own) and "call" not in _cuts(other)
+    assert tells(own.env) and "call" in cuts(own) and "call" not in cuts(other)
     assert not tells(wrap(Sticky, own.env, stickiness=0.1))
     with pytest.raises(ValueError, match=r"tells its calls of tools.*such as workshop"):
-        sized("toolpo-improves", 100, Costs(9.0, {"move": 3.0}))
+        sized("toolpo-improves", 100, Costs(9.0, *({"move": x} for x in (3.0, 14.0, 4.7))))
 
 
 def test_calls_are_pieces(calm):
