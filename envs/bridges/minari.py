@@ -4,7 +4,7 @@ An episode there is a rollout here: its valid steps, with one observation more t
 else a group holds is metadata: of the episode the level's id, its place and what the policy chose
 after the end; of a level's first episode the level's arrays; of the data set the part.
 
-Files of others are read by envs/bridges/hdf5.py, and nothing in them is run.
+Files of others are read by envs.bridges.datasets.py, and nothing in them is run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from envs.bridges.hdf5 import (
+from envs.bridges.datasets import (
     DATA,
     MAIN,
     METADATA,

@@ -145,7 +145,7 @@ def test_store_commands(folder, call):
         ("collect --horizon 0", "horizon 0"),
         ("store", "usage: levelburst store"),
         ("store verifi x", "did you mean 'verify'"),
-        ("store verify", "paths"),
+        ("store verify", "no store is named"),
         ("store info nowhere", "nowhere is no store"),
         ("store export nowhere --out x", "nowhere is no store"),
         ("store import nowhere --out x", "nowhere is no store"),
