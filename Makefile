@@ -47,7 +47,7 @@ lint: $(DEV) ## ruff (rules and format), then pyright
 	$(BIN)/pyright
 
 lock: $(BIN)/uv ## pin requirements/*.txt again from pyproject.toml (newest versions: ARGS=--upgrade)
-	$(COMPILE) $(ARGS) --extra dev --extra bridges --extra sweep --output-file requirements/dev.txt
+	$(COMPILE) $(ARGS) --extra dev --extra bridges --extra sweep --extra minari --output-file requirements/dev.txt
 	$(COMPILE) $(ARGS) --constraint requirements/dev.txt --output-file requirements/base.txt
 
 clean: ## remove the environment, caches and build outputs; runs/ stays

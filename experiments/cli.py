@@ -26,6 +26,9 @@ USAGE = """usage: levelburst COMMAND [OPTIONS]
 
   compare         train every arm on the same transitions, test it k-shot, say what holds
                   --preset smoke | quick | ladder | paper, and any field as a flag (--help)
+  collect         write the groups that a comparison trains on to a store; what was cut short goes
+                  on with the same command
+  store           info, verify, merge, export and import of stores
   resume RUN      go on with a comparison that was cut short, from its newest checkpoint
   evaluate RUN    test the checkpoints of a run again
   report RUN …    write report.html and figure.svg again; of several runs, one page about all
@@ -101,6 +104,8 @@ def run(arguments: list[str]) -> int:
     """Runs a command line and returns the exit code."""
     commands = {
         "compare": _compare,
+        "collect": _collect,
+        "store": _store,
         "resume": _resume,
         "evaluate": _evaluate,
         "report": _report,
@@ -132,6 +137,8 @@ def run(arguments: list[str]) -> int:
 
 def _compare(arguments: list[str]) -> int:
     config = with_suites(_parse(CompareConfig, "compare", arguments, preset_in(arguments, "quick")))
+    if config.store:  # a run may go on from elsewhere
+        config = dataclasses.replace(config, store=str(Path(config.store).absolute()))
     check(config)
     need(config.log if config.process <= 0 else ())
     from experiments.creation import create, stored  # after the check: nothing is created before
@@ -155,6 +162,18 @@ def _compare(arguments: list[str]) -> int:
             if own.process == 0:
                 job.folder.discard()
             raise
+
+
+def _collect(arguments: list[str]) -> int:
+    from experiments import cli_collect
+
+    return cli_collect.run(arguments, _parse, _progress, _prepare_jax)
+
+
+def _store(arguments: list[str]) -> int:
+    from experiments import cli_store
+
+    return cli_store.run(arguments, _parse, _quiet_jax)
 
 
 def _resume(arguments: list[str]) -> int:

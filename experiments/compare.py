@@ -22,6 +22,7 @@ from experiments import suite as suite_lib
 from experiments.again import read, restored
 from experiments.config import CompareConfig
 from experiments.experts import equip
+from experiments.feed import Feed
 from experiments.folder import RunFolder, environment
 from experiments.gather import gather
 from experiments.log import Log
@@ -104,6 +105,7 @@ class Comparison:
             accumulate=c.accumulate,
             history=c.history,
             fsdp=c.fsdp,
+            fresh=c.fresh,
         )
         return start(model, self.suite.interface, new_key(seed), shapes, PROGRAMS[c.method])
 
@@ -135,7 +137,9 @@ class Comparison:
     @functools.cached_property
     def _trainer(self) -> Any:
         pools = self.config.report_every // self.config.pool
-        return self.side_by_side(lambda state, run: self.program.chunk(state, run, pools), donate=0)
+        return self.side_by_side(
+            lambda state, run, *stored: self.program.chunk(state, run, pools, *stored), donate=0
+        )
 
     @functools.cached_property
     def snapshot(self) -> Callable[[Any], Any]:
@@ -148,16 +152,17 @@ class Comparison:
         return jax.jit(self.program.contexts)
 
     def trainer(self) -> Callable[..., Any]:
-        """The compiled training of a wave for one chunk: (states, runs) -> (states, metrics)."""
+        """The compiled training of a wave for one chunk: (states, runs) -> (states, metrics). One
+        that reads a store serves one wave."""
         if self._ahead:
             self._ahead.join()
-        return self._trainer
+        return Feed(self, self._trainer) if self.config.store else self._trainer
 
     def compile_ahead(self, cells: list[Cell]) -> None:
         """Begins to compile the training of the cells' first wave beside what is done next, once:
         levels are drawn on other cores, and JAX takes what it finds compiled."""
         wave = next(self.waves(cells), None)
-        if self._ahead or not wave:
+        if self._ahead or not wave or self.config.store:  # stored groups: one more argument
             return
         blank = suite_lib.blank(self.config, self.suite)
         states, runs = (

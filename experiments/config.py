@@ -13,6 +13,7 @@ from pathlib import Path
 from experiments.errors import ConfigError
 from experiments.families import check_families, expand, known
 from experiments.processes import Processes, check_devices, check_processes
+from experiments.source import check_source
 from experiments.trackers import TRACKERS
 from icl import arms as arms_lib
 from icl.conditions import DEMONSTRATIONS, METHODS
@@ -79,6 +80,11 @@ class CompareConfig(Processes):
     """Different training levels of each family."""
     zipf: float = 0.0
     """Exponent of the training levels' frequencies; 0 is uniform."""
+    store: str = ""
+    """Store (`levelburst collect`) that training reads its groups from; generated without one."""
+    fresh: bool = True
+    """Draw new rollouts at every visit of a training level. Without, a level has its own, the same
+    at each visit: those that `collect` writes."""
 
     expert_updates: int = 300
     """PPO updates (4,096 steps each) of the expert of a family that has no oracle."""
@@ -230,6 +236,7 @@ def check(config: CompareConfig) -> None:
             "attempts or raise slots"
         )
     _check_method(config)
+    check_source(config)
     chunks, rest = divmod(config.updates, config.report_every)
     if rest or config.report_every % config.pool:
         raise ConfigError(

@@ -40,6 +40,7 @@ def create(
     from experiments import suite as suite_lib
     from experiments.compare import Comparison
     from experiments.experts import equip
+    from experiments.feed import refuse
 
     progress.phases.watch()
     progress.phases.enter("generate")
@@ -53,6 +54,8 @@ def create(
             job = Comparison(config, RunFolder(path), progress, suite)
             job.compile_ahead(job.cells)
             job.levels(config.seed)
+            if config.store:
+                refuse(job)
         except Exception:
             _blame(own)
             raise

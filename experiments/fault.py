@@ -10,6 +10,7 @@ import numpy as np
 from agents import checkpoint
 from envs.keys import new_key
 from experiments import processes
+from experiments.feed import Feed
 from icl.contexts import Context
 from icl.train import Metrics
 
@@ -60,9 +61,13 @@ def refuse(job: Comparison, cell: Cell, metrics: Metrics, first: int) -> None:
 
 def batch(job: Comparison, cell: Cell, update: int) -> Context:
     """The contexts of an update, Context[B, P], made again: they are a function of the cell's seed
-    and of the update's number, and of nothing that was learned."""
+    and of the update's number, and of nothing that was learned; where a store is trained on, they
+    are read of it."""
     pool, index = update - update % job.config.pool, update % job.config.pool
-    contexts = job.batches(_key(cell[1], pool), job.run(cell))
+    run, stored = job.run(cell), None
+    if job.config.store:
+        stored = Feed(job, [cell], None).pool(new_key(cell[1]), pool, run)
+    contexts = job.batches(_key(cell[1], pool), run, stored)
     return jax.tree.map(lambda x: x[index], contexts)
 
 
