@@ -66,7 +66,7 @@ def batch(job: Comparison, cell: Cell, update: int) -> Context:
     pool, index = update - update % job.config.pool, update % job.config.pool
     run, stored = job.run(cell), None
     if job.config.store:
-        stored = Feed(job, [cell], None).pool(new_key(cell[1]), pool, run)
+        stored = Feed(job).pool(cell[1], pool, run)
     contexts = job.batches(_key(cell[1], pool), run, stored)
     return jax.tree.map(lambda x: x[index], contexts)
 

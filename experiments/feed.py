@@ -106,7 +106,7 @@ class Feed:
         compiled: the training of a chunk, (states, runs, groups) -> (states, metrics).
     """
 
-    def __init__(self, job: Comparison, compiled: Any):
+    def __init__(self, job: Comparison, compiled: Any = None):
         self._job, self._compiled = job, compiled
         self._store = find(job.config, job.suite, job.seeds)
         self._pools = job.config.report_every // job.config.pool
@@ -134,18 +134,23 @@ class Feed:
         seeds = {_bits(new_key(seed)): seed for seed in job.seeds}
         self._seeds = [seeds[_bits(key)] for key in states.key]
         self._step = int(np.asarray(jax.device_get(states.step)).reshape(-1)[0])
-        for seed in dict.fromkeys(self._seeds):
+        self._open(self._seeds)
+
+    def _open(self, seeds: list[int]) -> None:
+        job = self._job
+        for seed in dict.fromkeys(seeds):
             parts = [self._store.groups(part_name(family, seed)) for family in job.suite.train]
             self._groups[seed] = [
                 (groups, places(groups, levels))
                 for groups, levels in zip(parts, job.levels(seed).train, strict=True)
             ]
 
-    def pool(self, key: jax.Array, step: int, run: Run) -> Any:
-        """Trajectories[family, n, E, T] that the first of the runs reads in the pool that begins
-        with an update; ``key`` is that of its TrainState."""
-        visits = chosen(self._job.program, key, jax.numpy.array([step]), run, self._rollouts)
-        found = _groups(self._groups[self._seeds[0]], *jax.device_get(visits))
+    def pool(self, seed: int, step: int, run: Run) -> Any:
+        """Trajectories[family, n, E, T] that a run of this seed reads in the pool that begins with
+        update ``step``."""
+        self._open([seed])
+        visits = chosen(self._job.program, new_key(seed), jnp.array([step]), run, self._held())
+        found = _groups(self._groups[seed], *jax.device_get(visits))
         return jax.tree.map(lambda x: x[0], found)
 
     def _fetch(self, keys: Any, runs: Any) -> Future[Any]:
@@ -157,9 +162,12 @@ class Feed:
         """Of the pools of a chunk, the levels visited int32[pools, family, n], and the rollouts
         taken of each int32[pools, family, n, E]."""
         steps = step + self._job.config.pool * jnp.arange(self._pools)
+        return chosen(self._job.program, key, steps, run, self._held())
+
+    def _held(self) -> list[int]:
+        """R of each family, the least over seeds."""
         each = zip(*self._groups.values())  # of a family, its parts of all seeds
-        held = [min(x.part.forms["valid"].shape[0] for x, _ in parts) for parts in each]
-        return chosen(self._job.program, key, steps, run, held)
+        return [min(x.part.forms["valid"].shape[0] for x, _ in parts) for parts in each]
 
     def _read(self, visits: np.ndarray, rollouts: np.ndarray) -> Any:
         """The groups of runs [run, pools, family, n], on the devices that train them."""
