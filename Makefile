@@ -24,7 +24,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --group build --quiet --no-confi
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help compare test test-slow lint lock clean
+.PHONY: help compare test test-slow soak lint lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -38,13 +38,16 @@ test: $(DEV) ## the test suite, without what is marked slow
 test-slow: $(DEV) ## only what is marked slow
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
+soak: $(DEV) ## the long fault tests: kills, signals, numbers that are not finite
+	$(BIN)/python -m pytest -m slow tests/faults $(ARGS)
+
 lint: $(DEV) ## ruff (rules and format), then pyright
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
 lock: $(BIN)/uv ## pin requirements/*.txt again from pyproject.toml (newest versions: ARGS=--upgrade)
-	$(COMPILE) $(ARGS) --extra dev --extra bridges --extra sweep --output-file requirements/dev.txt
+	$(COMPILE) $(ARGS) --extra dev --extra bridges --extra sweep --extra minari --output-file requirements/dev.txt
 	$(COMPILE) $(ARGS) --constraint requirements/dev.txt --output-file requirements/base.txt
 
 clean: ## remove the environment, caches and build outputs; runs/ stays

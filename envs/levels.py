@@ -69,6 +69,12 @@ class LevelSet(struct.PyTreeNode):
         bits = jnp.unpackbits(self.solved[indices], axis=-1, count=self.env.num_actions)
         return bits.astype(bool)
 
+    def rollout_keys(self, indices: jax.Array) -> jax.Array:
+        """Keys [L], one of each of the levels with indices int32[L], the same at every visit: for
+        rollouts that are a level's own."""
+        base = jax.random.fold_in(self.key, 2**31)  # beyond all ids
+        return jax.vmap(lambda i: jax.random.fold_in(base, self.ids[i]))(indices)
+
     def sample(self, key: jax.Array, count: int) -> jax.Array:
         """int32[count]: different indices, drawn one after the other by weight without
         replacement (the ``count`` largest of Gumbel-perturbed log weights). The key is consumed."""

@@ -5,28 +5,31 @@ Arguments are checked before JAX is imported. Wrong input: exit code 2 and one l
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import io
 import os
 import sys
 import time
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from agents.manifest import Damaged
+from experiments import positions, stopping
 from experiments.config import CompareConfig, check, from_stored, with_suites
 from experiments.errors import ConfigError
+from experiments.flags import parse as _parse
+from experiments.flags import positional as _positional
 from experiments.presets import COST, preset_in, refuse_on_cpu
 from experiments.processes import Processes, agree, check_devices, joined, leaving
 from experiments.trackers import need
-
-Config = TypeVar("Config")
 
 USAGE = """usage: levelburst COMMAND [OPTIONS]
 
   compare         train every arm on the same transitions, test it k-shot, say what holds
                   --preset smoke | quick | ladder | paper, and any field as a flag (--help)
-  resume RUN      go on with a comparison that was cut short, cell by cell
+  collect         write the groups that a comparison trains on to a store; what was cut short goes
+                  on with the same command
+  store           info, verify, merge, export and import of stores
+  resume RUN      go on with a comparison that was cut short, from its newest checkpoint
   evaluate RUN    test the checkpoints of a run again
   report RUN …    write report.html and figure.svg again; of several runs, one page about all
   study NAME      vary the main job along an axis, and say which of the literature's orderings
@@ -57,7 +60,7 @@ class RunConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ResumeConfig(Processes, RunConfig):
+class ElsewhereConfig(Processes, RunConfig):
     """A run's folder, and the machines that go on with it; it must be in reach of all of them."""
 
     devices: int = -1
@@ -69,7 +72,16 @@ class ResumeConfig(Processes, RunConfig):
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluateRunConfig(ResumeConfig):
+class ResumeConfig(ElsewhereConfig):
+    """Goes on with a run as it was begun, on these machines or others."""
+
+    checkpoint: int = -1
+    """Update to go on from, of trainings that were cut short; -1 takes the newest checkpoint that
+    is intact."""
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateRunConfig(ElsewhereConfig):
     """Tests the checkpoints of a run again, as they were tested or with other sizes."""
 
     levels: int = 0
@@ -83,6 +95,7 @@ class EvaluateRunConfig(ResumeConfig):
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the console script; exits the interpreter."""
     sys.path.append(os.getcwd())  # where a family of one's own may lie
+    stopping.listen()
     with leaving():
         sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
@@ -91,6 +104,8 @@ def run(arguments: list[str]) -> int:
     """Runs a command line and returns the exit code."""
     commands = {
         "compare": _compare,
+        "collect": _collect,
+        "store": _store,
         "resume": _resume,
         "evaluate": _evaluate,
         "report": _report,
@@ -112,32 +127,18 @@ def run(arguments: list[str]) -> int:
     except ConfigError as error:
         print(f"levelburst: {error}", file=sys.stderr)
         return 2
-    except (OSError, FloatingPointError) as error:
+    except (OSError, FloatingPointError, Damaged) as error:
         print(f"levelburst: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("\nlevelburst: interrupted", file=sys.stderr)
-        return 130
-
-
-def _parse(kind: type[Config], command: str, arguments: list[str], default: Any = None) -> Config:
-    """Reads a dataclass from flags; mistakes become one line."""
-    import tyro
-
-    loud = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(loud):
-            return tyro.cli(kind, prog=f"levelburst {command}", args=arguments, default=default)
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        words = " ".join(line.strip(" │╭╮╰╯─\n") for line in loud.getvalue().splitlines())
-        message = " ".join(words.split()) or "cannot be read"
-        raise ConfigError(f"{command}: {message}") from None
+        return stopping.code(stop)
 
 
 def _compare(arguments: list[str]) -> int:
     config = with_suites(_parse(CompareConfig, "compare", arguments, preset_in(arguments, "quick")))
+    if config.store:  # a run may go on from elsewhere
+        config = dataclasses.replace(config, store=str(Path(config.store).absolute()))
     check(config)
     need(config.log if config.process <= 0 else ())
     from experiments.creation import create, stored  # after the check: nothing is created before
@@ -163,21 +164,34 @@ def _compare(arguments: list[str]) -> int:
             raise
 
 
+def _collect(arguments: list[str]) -> int:
+    from experiments import cli_collect
+
+    return cli_collect.run(arguments, _parse, _progress, _prepare_jax)
+
+
+def _store(arguments: list[str]) -> int:
+    from experiments import cli_store
+
+    return cli_store.run(arguments, _parse, _quiet_jax)
+
+
 def _resume(arguments: list[str]) -> int:
     given = _parse(ResumeConfig, "resume", _positional(arguments))
     config, folder = _load(given.run)
     config = _elsewhere(config, given)
     check(config)
+    positions.check_resumable(folder, config, given.checkpoint)
     from experiments.creation import stored
 
     with joined(config, stored(config)) as own:
         config = dataclasses.replace(config, processes=own.processes, process=own.process)
         progress = _progress(config)
         _prepare_jax(config)
-        return _run(config, folder, progress)
+        return _run(config, folder, progress, checkpoint=given.checkpoint)
 
 
-def _elsewhere(config: CompareConfig, given: ResumeConfig) -> CompareConfig:
+def _elsewhere(config: CompareConfig, given: ElsewhereConfig) -> CompareConfig:
     """A run's config on the processes and devices at hand."""
     names = ("coordinator", "processes", "process")
     changes: dict[str, Any] = {name: getattr(given, name) for name in names}
@@ -188,24 +202,28 @@ def _elsewhere(config: CompareConfig, given: ResumeConfig) -> CompareConfig:
     return dataclasses.replace(config, **changes)
 
 
-def _run(config: CompareConfig, folder: Any, progress: Any, job: Any = None) -> int:
+def _run(
+    config: CompareConfig, folder: Any, progress: Any, job: Any = None, checkpoint: int = -1
+) -> int:
     """Trains and tests; ``job`` is its Comparison, if that is there already."""
     from experiments import compare
 
     progress.phases.watch()
     progress.phases.enter("generate")
+    advice = f"go on with: levelburst resume {folder.path}"
     try:
-        found = compare.run(job or compare.Comparison(config, folder, progress))
-    except KeyboardInterrupt:
+        with stopping.watched(advice):
+            job = job or compare.Comparison(config, folder, progress)
+            found = compare.run(job, None, checkpoint)
+    except KeyboardInterrupt as stop:
         if config.process > 0:
-            return 130
+            return stopping.code(stop)
         done = len(list(folder.path.glob("cells/*.json")))
         print(
-            f"\nlevelburst: interrupted; {done} finished cells are kept in {folder.path}, "
-            f"go on with: levelburst resume {folder.path}",
+            f"\nlevelburst: interrupted; {done} finished cells are kept in {folder.path}, {advice}",
             file=sys.stderr,
         )
-        return 130
+        return stopping.code(stop)
     if config.process <= 0:
         _conclude(folder.path, found)
     return 0
@@ -309,13 +327,6 @@ def _runs(arguments: list[str]) -> int:
     from experiments import cli_runs
 
     return cli_runs.run(arguments, _parse)
-
-
-def _positional(arguments: list[str]) -> list[str]:
-    """Lets the run's folder be given without its flag."""
-    if arguments and not arguments[0].startswith("-"):
-        return ["--run", *arguments]
-    return arguments
 
 
 def _load(path: Path) -> tuple[CompareConfig, Any]:

@@ -76,6 +76,7 @@ def run(
 
 
 def _run(names: list[str], points: dict[str, list[Point]], root: Path, given: StudyConfig) -> int:
+    from experiments import stopping
     from experiments.progress import Progress
     from experiments.study_report import write_study
     from experiments.study_run import compute, gather
@@ -83,7 +84,8 @@ def _run(names: list[str], points: dict[str, list[Point]], root: Path, given: St
 
     progress = Progress()
     for name in names:
-        compute(points[name], root, progress, STUDIES[name].probes)
+        with stopping.watched("go on with the same command"):
+            compute(points[name], root, progress, STUDIES[name].probes)
         seeds = f" --seeds {given.seeds}" if given.seeds else ""
         command = f"levelburst study {name} --preset {given.preset}{seeds}"
         found = gather(STUDIES[name], points[name], root, command)

@@ -11,9 +11,8 @@ from threading import Thread
 from typing import Any
 
 import jax
-import numpy as np
 
-from agents import checkpoint, sharding
+from agents import sharding
 from agents.transformer import ModelConfig
 from envs.keys import new_key
 from envs.levels import LevelSet
@@ -23,10 +22,13 @@ from experiments import suite as suite_lib
 from experiments.again import read, restored
 from experiments.config import CompareConfig
 from experiments.experts import equip
-from experiments.folder import RunFolder, environment, uninterrupted
+from experiments.feed import Feed
+from experiments.folder import RunFolder, environment
 from experiments.gather import gather
 from experiments.log import Log
 from experiments.progress import Progress
+from experiments.saves import NEWEST, Saves, arrays
+from experiments.training import Wave
 from experiments.wave import wave_of
 from icl import arms as arms_lib
 from icl import parallel
@@ -103,10 +105,12 @@ class Comparison:
             accumulate=c.accumulate,
             history=c.history,
             fsdp=c.fsdp,
+            fresh=c.fresh,
         )
         return start(model, self.suite.interface, new_key(seed), shapes, PROGRAMS[c.method])
 
-    def _run(self, cell: Cell, levels: tuple[LevelSet, ...] | None = None) -> Run:
+    def run(self, cell: Cell, levels: tuple[LevelSet, ...] | None = None) -> Run:
+        """What a cell trains on."""
         c = self.config
         numbers = Numbers(
             c.learning_rate, float(c.warmup), float(c.updates), c.weight_decay, c.head_start
@@ -133,24 +137,37 @@ class Comparison:
     @functools.cached_property
     def _trainer(self) -> Any:
         pools = self.config.report_every // self.config.pool
-        return self.side_by_side(lambda state, run: self.program.chunk(state, run, pools), donate=0)
+        return self.side_by_side(
+            lambda state, run, *stored: self.program.chunk(state, run, pools, *stored), donate=0
+        )
+
+    @functools.cached_property
+    def snapshot(self) -> Callable[[Any], Any]:
+        """A compiled copy of a wave's states, as arrays of numbers: the trainer takes theirs."""
+        return jax.jit(arrays)
+
+    @functools.cached_property
+    def batches(self) -> Callable[..., Any]:
+        """The compiled contexts of a pool, of one run: what a batch that went wrong is made by."""
+        return jax.jit(self.program.contexts)
 
     def trainer(self) -> Callable[..., Any]:
-        """The compiled training of a wave for one chunk: (states, runs) -> (states, metrics)."""
+        """The compiled training of a wave for one chunk: (states, runs) -> (states, metrics). One
+        that reads a store serves one wave."""
         if self._ahead:
             self._ahead.join()
-        return self._trainer
+        return Feed(self, self._trainer) if self.config.store else self._trainer
 
     def compile_ahead(self, cells: list[Cell]) -> None:
         """Begins to compile the training of the cells' first wave beside what is done next, once:
         levels are drawn on other cores, and JAX takes what it finds compiled."""
         wave = next(self.waves(cells), None)
-        if self._ahead or not wave:
+        if self._ahead or not wave or self.config.store:  # stored groups: one more argument
             return
         blank = suite_lib.blank(self.config, self.suite)
         states, runs = (
             self.stack([make(cell) for cell in self.padded(wave)])
-            for make in (lambda cell: self.initial(cell[1])[1], lambda c: self._run(c, blank))
+            for make in (lambda cell: self.initial(cell[1])[1], lambda c: self.run(c, blank))
         )
         lowered = self._trainer.lower(states, runs)  # in Python, which has one thread at a time
 
@@ -231,14 +248,18 @@ class Comparison:
         return wave + [wave[-1]] * (self.wave - len(wave))
 
 
-def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
+def run(
+    job: Comparison, listen: Listener | None = None, checkpoint: int = NEWEST
+) -> dict[str, Any]:
     """Runs what is not finished yet, and writes ``results.json``; returns what it holds. Of
-    several processes, all train and the first one writes; the others return nothing."""
+    several processes, all train and the first one writes; the others return nothing. ``checkpoint``
+    is the update that trainings which were cut short go on from, by default the newest."""
     progress = job.progress
+    fresh = not (job.folder.path / "training").exists()
     with Log(job.config, job.folder, progress.say, leads=processes.leader()) as log:
-        machine, todo = environment(jax.devices()), fill(job, listen, log)
+        machine, todo = environment(jax.devices()), fill(job, listen, log, checkpoint)
         seconds = None  # unknown if resumed
-        if len(todo) == len(job.cells):
+        if fresh and len(todo) == len(job.cells):
             seconds = round(time.time() - progress.phases.began, 1)
         if not processes.leader():
             return {}
@@ -249,24 +270,25 @@ def run(job: Comparison, listen: Listener | None = None) -> dict[str, Any]:
         return found
 
 
-def fill(job: Comparison, listen: Listener | None = None, log: Log | None = None) -> list[Cell]:
+def fill(
+    job: Comparison,
+    listen: Listener | None = None,
+    log: Log | None = None,
+    checkpoint: int = NEWEST,
+) -> list[Cell]:
     """Trains and tests the cells that are not finished yet, and the readers; returns those cells.
-    What was trained and not tested (as asked for now) is tested only."""
+    What was trained and not tested (as asked for now) is tested only; a training that was cut short
+    goes on."""
     progress, todo = job.progress, job.unfinished(job.cells)
     log = log or Log(job.config, job.folder, progress.say, leads=processes.leader())
     kept = [cell for cell in todo if job.folder.checkpoint(*cell).is_dir()]
     kept = [(arm, seed) for arm, seed in processes.agree(kept)]
     fresh = [cell for cell in todo if cell not in kept]
-    job.compile_ahead(fresh)
-    if fresh:
-        with progress.task("training", len(fresh) * job.config.updates, "updates") as bar:
-            tester = job.tester(job.model, job.config.attempts)
-            on_the_way = job.tester(job.model) if job.config.attempts else tester
-            for wave in job.waves(fresh):
-                bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
-                _train_wave(
-                    job, wave, (on_the_way, tester), bar, log, listen or (lambda lines: None)
-                )
+    with Saves(job, checkpoint) as saves:
+        begun = saves.begun(fresh)
+        fresh = [cell for cell in fresh if cell not in begun]
+        job.compile_ahead(begun + fresh)
+        _train(job, begun, fresh, saves, log, listen or (lambda lines: None))
     if kept:
         progress.phases.enter("evaluate")
         for cell, rows in restored(job, kept):
@@ -276,106 +298,23 @@ def fill(job: Comparison, listen: Listener | None = None, log: Log | None = None
     return todo
 
 
-def _train_wave(
+def _train(
     job: Comparison,
-    wave: list[Cell],
-    testers: tuple[Callable[..., Any], Callable[..., Any]],
-    bar: Any,
+    begun: list[Cell],
+    fresh: list[Cell],
+    saves: Saves,
     log: Log,
     listen: Listener,
 ) -> None:
-    """Trains and tests a wave, by one test on the way and another at the end; a short one is filled
-    up with its last cell, reported once."""
-    config, folder = job.config, job.folder
-    padded = job.padded(wave)
-    phases = job.progress.phases
-    phases.enter("generate")
-    states = job.stack([job.initial(seed)[1] for _, seed in padded])
-    runs = job.stack([job._run(cell) for cell in padded])
-    chunks = config.updates // config.report_every
-    every = chunks // config.curve if config.curve else 0
-    pending, clock = None, time.perf_counter()
-    phases.enter("train")
-    trainer = job.trainer()
-    for chunk in range(1, chunks + 1):
-        states, metrics = trainer(states, runs)
-        if pending is not None:  # read while the next chunk runs
-            clock = _hear(wave, pending, config, log, clock, bar)
-        pending = (chunk * config.report_every, metrics)
-        if every and chunk % every == 0 and chunk < chunks:
-            phases.enter("evaluate")
-            tests = []
-            for cell, result in zip(wave, job.test(testers[0], padded, states.parameters)):
-                tests += _curve(job, cell, chunk * config.report_every, result)
-            log(tests)
-            listen(tests)
-            phases.enter("train")
-    _hear(wave, pending, config, log, clock, bar)
-    phases.enter("evaluate")
-    tested = job.test(testers[1], padded, states.parameters)
-    parameters = parallel.unstack(parallel.fetch(states.parameters))
-    tests = []
-    if every:
-        for cell, result in zip(wave, tested):
-            tests += _curve(job, cell, config.updates, result)
-    if not processes.leader():
+    """Trains and tests cells, wave by wave: first those that were begun."""
+    count = len(begun) + len(fresh)
+    if not count:
         return
-    phases.enter("save")
-    with uninterrupted():  # a wave is finished whole, and orbax writes in threads of its own
-        log(tests)
-        for cell, own, result in zip(wave, parameters, tested):
-            checkpoint.save(folder.checkpoint(*cell), own)
-            folder.keep(*cell, job.rows(cell, result))
-    if tests:
-        listen(tests)  # once the wave is kept: whoever listens may end the process
-
-
-def _hear(
-    wave: list[Cell],
-    pending: Any,
-    config: CompareConfig,
-    log: Log,
-    clock: float,
-    bar: Any,
-) -> float:
-    """Reads a chunk's metrics (the one host synchronisation), averaged over the chunk."""
-    update, metrics = pending
-    metrics = parallel.fetch(metrics)
-    now, lines = time.perf_counter(), []
-    for index, (arm, seed) in enumerate(wave):
-        loss = metrics.loss[index]
-        if not np.isfinite(loss).all():
-            first = update - config.report_every + int(np.argmin(np.isfinite(loss)))
-            raise FloatingPointError(
-                f"{arm} seed {seed}: the loss is {loss[first % config.report_every]} at update "
-                f"{first}; lower --learning-rate (now {config.learning_rate})"
-            )
-        lines.append(
-            {
-                "kind": "train",
-                "arm": arm,
-                "seed": seed,
-                "update": update,
-                "loss": float(loss.mean()),
-                "accuracy": float(metrics.accuracy[index].mean()),
-                "gradient": float(metrics.gradient[index].mean()),
-                "tokens_per_second": float(metrics.tokens[index].sum() / (now - clock)),
-                "mean_row": float(metrics.tokens[index].mean() / metrics.rows[index].mean()),
-                "longest_row": float(metrics.longest[index].max()),
-                "whole_cells": float(metrics.whole[index].mean()),
-            }
-        )
-    log(lines)
-    bar.advance(len(wave) * config.report_every)
-    return now
-
-
-def _curve(
-    job: Comparison, cell: Cell, update: int, result: tuple[Any, Any]
-) -> list[dict[str, Any]]:
-    return [
-        {"kind": "evaluation", "update": update}
-        | {field: row[field] for field in ("arm", "seed", "split", "demos", "score")}
-        for row in job.rows(cell, result)
-        if (row["family"], row["demonstrations"], row["acting"]) == ("all", "whole", "sampled")
-    ]
+    with job.progress.task("training", count * job.config.updates, "updates") as bar:
+        tester = job.tester(job.model, job.config.attempts)
+        on_the_way = job.tester(job.model) if job.config.attempts else tester
+        for cells, start in ((begun, saves.start), (fresh, lambda wave: 0)):
+            for wave in job.waves(cells):
+                bar.say(", ".join(f"{arm} seed {seed}" for arm, seed in wave))
+                testers = (on_the_way, tester)
+                Wave(job, wave, testers, bar, log, listen, saves).complete(start(wave))

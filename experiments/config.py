@@ -13,6 +13,7 @@ from pathlib import Path
 from experiments.errors import ConfigError
 from experiments.families import check_families, expand, known
 from experiments.processes import Processes, check_devices, check_processes
+from experiments.source import check_source
 from experiments.trackers import TRACKERS
 from icl import arms as arms_lib
 from icl.conditions import DEMONSTRATIONS, METHODS
@@ -79,6 +80,11 @@ class CompareConfig(Processes):
     """Different training levels of each family."""
     zipf: float = 0.0
     """Exponent of the training levels' frequencies; 0 is uniform."""
+    store: str = ""
+    """Store (`levelburst collect`) that training reads its groups from; generated without one."""
+    fresh: bool = True
+    """Draw new rollouts at every visit of a training level. Without, a level has its own, the same
+    at each visit: those that `collect` writes."""
 
     expert_updates: int = 300
     """PPO updates (4,096 steps each) of the expert of a family that has no oracle."""
@@ -144,6 +150,12 @@ class CompareConfig(Processes):
     """Cut parameters and Adam's moments over `data`, too, and gather them when they are used."""
     accumulate: int = 1
     """Parts that an update reads its contexts in, to save memory; the loss is the same."""
+    save_every: float = 60.0
+    """Seconds of training between checkpoints, at most lost to a crash; 0 saves at every chunk.
+    They are written while training goes on."""
+    keep: int = 2
+    """Training checkpoints of each run that are kept: the last so many, and the one of the lowest
+    loss."""
     log: tuple[str, ...] = ()
     """Where the lines of metrics.jsonl go besides, as they are written: wandb, trackio, tensorboard
     (extra `log`); nowhere by default."""
@@ -224,6 +236,7 @@ def check(config: CompareConfig) -> None:
             "attempts or raise slots"
         )
     _check_method(config)
+    check_source(config)
     chunks, rest = divmod(config.updates, config.report_every)
     if rest or config.report_every % config.pool:
         raise ConfigError(
@@ -268,11 +281,14 @@ def _check_numbers(config: CompareConfig) -> None:
         "zipf": 0, "width": 1, "layers": 1, "heads": 1, "warmup": 0, "weight_decay": 0,
         "demos": 0, "attempts": 0, "history": 1, "levels": 1, "regent": 0, "episodes": 1,
         "devices": 0, "runs_per_device": 0,
-        "expert_updates": 1, "data": 1, "model": 1, "accumulate": 1,
+        "expert_updates": 1, "data": 1, "model": 1, "accumulate": 1, "save_every": 0, "keep": 1,
     }  # fmt: skip
     for field, low in least.items():
         if not low <= getattr(config, field) < math.inf:
             raise ConfigError(f"{field} {getattr(config, field)}: use a number of {low} or more")
+    for field, value in vars(config).items():
+        if type(value) is int and field != "seed" and value >= 2**31:
+            raise ConfigError(f"{field} is 2**31 or more; use a smaller number")
     if config.seed + config.seeds > 2**32:
         raise ConfigError(f"seed {config.seed}: the last seed must be below 2**32; use a lower one")
     for field in ("lethality", "recoverability", "head_start"):

@@ -75,7 +75,7 @@ def traced_update(config: CompareConfig) -> jax.stages.Traced:
     with tempfile.TemporaryDirectory() as spare:  # where experts would be kept
         job = Comparison(few, RunFolder(Path(spare)))
     program, state = job.initial(few.seed)
-    run = job._run((few.arms[0], few.seed))
+    run = job.run((few.arms[0], few.seed))
 
     def first(key: jax.Array) -> Any:
         return jax.tree.map(lambda x: x[0], program.contexts(key, run))

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agents import durable
 from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 from experiments.families import BRIDGES
@@ -39,6 +40,7 @@ def create(
     from experiments import suite as suite_lib
     from experiments.compare import Comparison
     from experiments.experts import equip
+    from experiments.feed import refuse
 
     progress.phases.watch()
     progress.phases.enter("generate")
@@ -52,17 +54,21 @@ def create(
             job = Comparison(config, RunFolder(path), progress, suite)
             job.compile_ahead(job.cells)
             job.levels(config.seed)
+            if config.store:
+                refuse(job)
         except Exception:
             _blame(own)
             raise
         if config.process > 0:
             return job
         folder = RunFolder.create(path, overwrite=config.overwrite)
+        line = "levelburst compare " + " ".join(shlex.quote(word) for word in arguments)
+        head = {"command": "compare", "command_line": line.strip()}
+        # First: where the process is killed after this line, the run can be resumed.
+        folder.write("config.json", head | stored(config))
         if experts.is_dir():
-            shutil.copytree(experts, folder.path / "experts")
-    line = "levelburst compare " + " ".join(shlex.quote(word) for word in arguments)
-    head = {"command": "compare", "command_line": line.strip()}
-    folder.write("config.json", head | stored(config))
+            with durable.folder(folder.path / "experts") as partial:
+                shutil.copytree(experts, partial, dirs_exist_ok=True)
     folder.log([])
     return job
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
+from agents import durable
+from experiments import positions
+from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 
 
@@ -41,7 +41,7 @@ class RunFolder:
             raise ConfigError(f"--out {path} {where} a file; name a folder")
         if not os.access(near, os.W_OK):
             raise ConfigError(f"--out {path}: {near} may not be written to; name another folder")
-        if near != path or not any(path.iterdir()):
+        if near != path or not _holds(path):
             return
         if not overwrite:
             raise ConfigError(f"--out {path} is not empty; name another folder or say --overwrite")
@@ -58,7 +58,7 @@ class RunFolder:
             ConfigError: as ``refuse``.
         """
         cls.refuse(path, overwrite=overwrite)
-        if path.exists() and any(path.iterdir()):
+        if path.exists() and _holds(path):
             shutil.rmtree(path)
         path.mkdir(parents=True, exist_ok=True)
         return cls(path)
@@ -94,15 +94,7 @@ class RunFolder:
         """Writes a text file atomically."""
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f".{target.name}.partial")
-        try:
-            with partial.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, target)
-        finally:
-            partial.unlink(missing_ok=True)
+        durable.write(target, text)
         return target
 
     def read(self, name: str) -> Any:
@@ -179,21 +171,13 @@ class RunFolder:
         """Where a cell's parameters are."""
         return self.path / "checkpoints" / self.cell(arm, seed)
 
+    def training(self, arm: str, seed: int) -> Path:
+        """Where a cell's training checkpoints are, each under the number of its updates."""
+        return self.path / "training" / self.cell(arm, seed)
 
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits until the block is done, and then interrupts as ever."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread hears of signals
-        return
-    heard: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if heard:
-        signal.raise_signal(signal.SIGINT)
+    def settings(self, config: CompareConfig, arm: str, seed: int) -> dict[str, Any]:
+        """What a cell's training is held to where it is resumed, by field."""
+        return positions.settings(config)
 
 
 def environment(devices: list[Any]) -> dict[str, Any]:
@@ -209,6 +193,11 @@ def environment(devices: list[Any]) -> dict[str, Any]:
         "processor": _processor(),
         "commit": _commit(),
     }
+
+
+def _holds(path: Path) -> bool:
+    """Whether there is anything in a folder but what one that was killed at once began with."""
+    return any(inner.name != ".config.json.partial" for inner in path.iterdir())
 
 
 def _processor() -> str:

@@ -225,6 +225,19 @@ def same(tree: Any) -> Any:
     return multihost_utils.broadcast_one_to_all(tree)
 
 
+def any_says(*flags: bool) -> tuple[bool, ...]:
+    """Each of the flags, true where it is in any process; all have to ask."""
+    import jax
+    import numpy as np
+
+    if jax.process_count() == 1:
+        return flags
+    from jax.experimental import multihost_utils
+
+    said = multihost_utils.process_allgather(np.array(flags, np.int32))
+    return tuple(bool(any(own)) for own in np.asarray(said).reshape(-1, len(flags)).T)
+
+
 def _detected() -> Processes:
     """What the environment that started this process says of the others."""
     from jax._src import clusters  # what jax.distributed.initialize asks, and nothing public

@@ -21,7 +21,14 @@ Row = dict[str, Any]
 HOME = Path("runs")  # where runs are made by default
 SIGNS = ("config.json", "sweep.json", "metrics.jsonl", "metrics", "cells", "checkpoints", "trials")
 # How and where a run was made, not what it asks.
-MANNER = ("command_line", "out", "overwrite", *(f.name for f in dataclasses.fields(Processes)))
+MANNER = (
+    "command_line",
+    "out",
+    "overwrite",
+    "save_every",
+    "keep",
+    *(f.name for f in dataclasses.fields(Processes)),
+)
 BROKEN = (ConfigError, OSError, ValueError, KeyError, TypeError, AttributeError)
 
 

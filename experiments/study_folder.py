@@ -7,6 +7,7 @@ have in common.
     runs/study-quick/
       cells/TEST.json          what was measured, with its config and where
       checkpoints/TRAIN/       parameters
+      training/TRAIN/UPDATE/   what a training that was cut short goes on from
       metrics/TRAIN.jsonl      lines of its training
       NAME/                    of each study: results.json, report.html, figure.svg
 """
@@ -19,6 +20,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from agents import durable
 from experiments.config import CompareConfig
 from experiments.folder import RunFolder
 from experiments.presets import QUICK
@@ -27,7 +29,7 @@ from icl import arms as arms_lib
 ELSEWHERE = (
     "arms", "readers", "chunk", "seed", "seeds", "preset", "out", "overwrite", "devices",
     "runs_per_device", "data", "model", "fsdp", "accumulate", "coordinator", "processes",
-    "process", "remat", "log",
+    "process", "remat", "log", "save_every", "keep",
 )  # fmt: skip
 """Fields that say which cells there are, or how and where they are computed, not what a cell is."""
 TESTED = (
@@ -104,6 +106,14 @@ class StudyFolder(RunFolder):
         """Where a cell's parameters are."""
         return self.path / "checkpoints" / self.trained(arm, seed)
 
+    def training(self, arm: str, seed: int) -> Path:
+        """Where a cell's training checkpoints are, until it is finished."""
+        return self.path / "training" / self.trained(arm, seed)
+
+    def settings(self, config: CompareConfig, arm: str, seed: int) -> dict[str, Any]:
+        """What a cell's training depends on, by field."""
+        return identity(config, arm, seed)[0]
+
     def log(self, lines: list[dict[str, Any]]) -> None:
         """Adds the lines of each training to a file of its own, as ``add``."""
         own: dict[tuple[str, int], list[dict[str, Any]]] = {}
@@ -121,6 +131,7 @@ class StudyFolder(RunFolder):
         training, test = identity(self.config, arm, seed)
         found = {"arm": arm, "training": training, "test": test, "environment": self.machine}
         self.write(f"cells/{self.cell(arm, seed)}.json", found | {"rows": rows})
+        durable.remove(self.training(arm, seed))  # there are many: parameters are kept only
 
     def rows(self, arm: str, seed: int) -> list[dict[str, Any]]:
         """The rows of a finished cell, under the name that it is asked for by."""

@@ -38,6 +38,8 @@ class TrainConfig:
         accumulate: parts that an update reads its contexts in, one after the other, to save memory.
         history: episodes of the learner whose attempts ``distillation`` shows.
         fsdp: where devices share a run's contexts, they share its parameters and moments, too.
+        fresh: a level's rollouts are drawn anew at every visit; else they are its own, the same at
+            each, as in a store.
     """
 
     slots: int = 4
@@ -49,6 +51,7 @@ class TrainConfig:
     accumulate: int = 1
     history: int = 128
     fsdp: bool = False
+    fresh: bool = True
 
 
 class Numbers(struct.PyTreeNode):
@@ -103,6 +106,7 @@ class Metrics(struct.PyTreeNode):
         tokens: their valid positions.
         longest: valid positions of the longest.
         whole: share of its cells that hold a whole trajectory.
+        weights: global norm of the parameters afterwards: what is not finite among them shows.
     """
 
     loss: jax.Array
@@ -112,6 +116,7 @@ class Metrics(struct.PyTreeNode):
     tokens: jax.Array
     longest: jax.Array
     whole: jax.Array
+    weights: jax.Array
 
 
 class Run(struct.PyTreeNode):
@@ -250,24 +255,34 @@ class Program:
             tokens=lengths.sum(),
             longest=lengths.max(),
             whole=whole_share(context, run.arm, run.levels[0].env.horizon),
+            weights=optax.tree.norm(parameters),
         )
 
-    def contexts(self, key: jax.Array, run: Run) -> Context:
+    def contexts(self, key: jax.Array, run: Run, stored: Trajectories | None = None) -> Context:
         """The contexts of one pool, Context[U, B, P] for U updates: every family's share is
         generated and arranged by its own code, then they are set side by side. The key is
         consumed; the transitions do not depend on the arm. Devices that share a run generate
-        levels / devices of them each, then arrange all and keep their own contexts."""
-        return sharding.by_hand(self._contexts, axis=1)(key, run)
+        levels / devices of them each, then arrange all and keep their own contexts.
 
-    def _contexts(self, key: jax.Array, run: Run) -> Context:
+        Args:
+            key: consumed.
+            run: what is trained on.
+            stored: Trajectories[family, n, E, T], the groups of ``visits``, where they are not to
+                be generated.
+        """
+        return sharding.by_hand(self._contexts, axis=1)(key, run, stored)
+
+    def visits(self, key: jax.Array, run: Run) -> tuple[jax.Array, jax.Array]:
+        """Which levels a pool visits, int32[family, n], and for each family the key of what is
+        played there; the key is that of ``contexts``, which visits the same."""
         count = self.config.pool * self.config.levels
-        level_keys, rollout_keys, arrange_keys = jax.random.split(key, (3, len(run.levels)))
-        groups = []
-        for i, levels in enumerate(run.levels):
-            indices = levels.sample(level_keys[i], count)
-            keys, indices = sharding.own((jax.random.split(rollout_keys[i], count), indices))
-            groups.append(sharding.joined(self.played(levels, keys, indices), count))
-        stacked = jax.tree.map(lambda *x: jnp.stack(x), *groups)
+        level_keys, rollout_keys, _ = jax.random.split(key, (3, len(run.levels)))
+        indices = [x.sample(level_keys[i], count) for i, x in enumerate(run.levels)]
+        return jnp.stack(indices), rollout_keys
+
+    def _contexts(self, key: jax.Array, run: Run, stored: Trajectories | None) -> Context:
+        arrange_keys = jax.random.split(key, (3, len(run.levels)))[2]
+        stacked = self._groups(*self.visits(key, run), run) if stored is None else stored
         shares = jax.vmap(lambda k, g: self.arranged(k, run.arm, g))(arrange_keys, stacked)
 
         def batches(x: jax.Array) -> jax.Array:
@@ -277,14 +292,36 @@ class Program:
 
         return jax.tree.map(batches, shares)
 
-    def chunk(self, state: TrainState, run: Run, pools: int) -> tuple[TrainState, Metrics]:
-        """``pools`` * ``config.pool`` updates in one scan; Metrics[updates]."""
-        state, metrics = jax.lax.scan(lambda s, _: self.pool(s, run), state, length=pools)
+    def _groups(self, visits: jax.Array, rollout_keys: jax.Array, run: Run) -> Trajectories:
+        """Trajectories[family, n, E, T] in the levels int32[family, n]."""
+        groups, count = [], visits.shape[1]
+        for i, levels in enumerate(run.levels):
+            if self.config.fresh:
+                keys = jax.random.split(rollout_keys[i], count)
+            else:
+                keys = levels.rollout_keys(visits[i])
+            keys, indices = sharding.own((keys, visits[i]))
+            groups.append(sharding.joined(self.played(levels, keys, indices), count))
+        return jax.tree.map(lambda *x: jnp.stack(x), *groups)
+
+    def chunk(
+        self, state: TrainState, run: Run, pools: int, stored: Trajectories | None = None
+    ) -> tuple[TrainState, Metrics]:
+        """``pools`` * ``config.pool`` updates in one scan; Metrics[updates]. ``stored`` has the
+        groups of all pools, Trajectories[pools, family, n, E, T], where they are not to be
+        generated."""
+
+        def one(state: TrainState, stored: Trajectories | None) -> tuple[TrainState, Metrics]:
+            return self.pool(state, run, stored)
+
+        state, metrics = jax.lax.scan(one, state, stored, length=pools)
         return state, jax.tree.map(lambda x: x.ravel(), metrics)
 
-    def pool(self, state: TrainState, run: Run) -> tuple[TrainState, Metrics]:
+    def pool(
+        self, state: TrainState, run: Run, stored: Trajectories | None = None
+    ) -> tuple[TrainState, Metrics]:
         """The updates of one pool; Metrics[config.pool]."""
-        context = self.contexts(jax.random.fold_in(state.key, state.step), run)
+        context = self.contexts(jax.random.fold_in(state.key, state.step), run, stored)
         return jax.lax.scan(lambda s, c: self.update(s, run, c), state, context)
 
 

@@ -25,6 +25,7 @@ from agents.ppo import PPOConfig, Sample, Steps, advantages, chosen, loss
 from agents.tokens import Tokens
 from agents.transformer import Parameters
 from envs.levels import LevelSet
+from envs.rollout import Trajectories
 from icl.actor import Actor, ModelActor
 from icl.attempts import Trial, trial
 from icl.contexts import Context
@@ -64,7 +65,9 @@ class Reinforcement(Program):
         """Of the head start: the model's; the critic has no part in it."""
         return super().loss(parameters["model"], context, count)
 
-    def pool(self, state: TrainState, run: Run) -> tuple[TrainState, Metrics]:
+    def pool(
+        self, state: TrainState, run: Run, stored: Trajectories | None = None
+    ) -> tuple[TrainState, Metrics]:
         """Imitation in the pools of the head start, and reinforcement in the others."""
         imitate = super().pool
 
@@ -128,6 +131,7 @@ class Reinforcement(Program):
             tokens=jnp.float32(rows * length),
             longest=jnp.float32(length),
             whole=jnp.float32(1),
+            weights=optax.tree.norm(parameters),
         )
         return TrainState(parameters, moments, state.step + 1, state.key), metrics
 

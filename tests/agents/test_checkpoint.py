@@ -37,7 +37,7 @@ def test_what_is_restored_is_what_was_saved(tmp_path, parameters):
 
 
 def test_every_bit_of_a_float_is_kept(tmp_path):
-    odd = np.array([np.nan, -0.0, np.inf, 1e-45, np.pi], np.float32)
+    odd = np.array([-0.0, 3e38, 1e-45, np.pi], np.float32)
     tree = {"odd": odd, "half": jnp.asarray(odd, jnp.bfloat16), "count": np.int32(7)}
     checkpoint.save(tmp_path / "odd", tree)
     restored = checkpoint.restore(tmp_path / "odd", tree)
@@ -62,6 +62,33 @@ def test_saving_again_overwrites(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["cell"]  # nothing half-made is left
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_what_is_not_finite_is_not_saved(tmp_path, value, dtype):
+    tree = {"count": np.int32(1), "x": [jnp.zeros(3, dtype), jnp.full(2, value, dtype)]}
+    with pytest.raises(FloatingPointError, match=r"cell is not saved: \['x'\]\[1\] is not finite"):
+        checkpoint.save(tmp_path / "cell", tree)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_notes_are_kept(tmp_path):
+    checkpoint.save(tmp_path / "cell", {"x": np.zeros(3)}, {"update": 7})
+    assert checkpoint.notes(tmp_path / "cell") == {"update": 7}
+
+
+def test_a_checkpoint_without_a_manifest_is_adopted_on_demand(tmp_path, parameters):
+    path = tmp_path / "cell"
+    with checkpoint._alone() as writer:  # as before there were manifests
+        writer.save(path, jax.device_get(parameters))
+    with pytest.raises(ValueError, match=r"cell was saved by .* -m agents.checkpoint .*cell"):
+        checkpoint.restore(path, parameters)
+    checkpoint.adopt(path)
+    restored = checkpoint.restore(path, parameters)
+    jax.tree.map(np.testing.assert_array_equal, restored, parameters)
+    with pytest.raises(ValueError, match="is no checkpoint without a manifest"):
+        checkpoint.adopt(path)
+
+
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no checkpoint at .*nowhere"):
         checkpoint.restore(tmp_path / "nowhere", {"x": np.zeros(3)})
@@ -70,7 +97,7 @@ def test_a_missing_checkpoint_is_named(tmp_path):
 @pytest.mark.parametrize("shape", [(2, 4), (2, 2), (3, 2), (6,), (1, 2, 3)])
 def test_another_shape_is_refused(tmp_path, shape):
     checkpoint.save(tmp_path / "cell", {"x": np.arange(6, dtype=np.float32).reshape(2, 3)})
-    with pytest.raises(ValueError, match=r"cell .*x.* is \(2, 3\), expected \("):
+    with pytest.raises(ValueError, match=r"cell .*x.* is float32 \(2, 3\), expected float32 \("):
         checkpoint.restore(tmp_path / "cell", {"x": np.zeros(shape, np.float32)})
 
 

@@ -1,0 +1,163 @@
+"""`levelburst collect`, `store` and `compare --store`: the same losses from disk as on the fly."""
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import xarray
+
+import envs
+from envs.origin import level_of
+from envs.store import Store
+from tests.experiments.conftest import DEVICES, SMOKE, Levelburst
+from tests.faults.stores import contents
+
+LEVELS = ("--levels", "64", "--families", "dark-room", "--shard", "30")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, environment) -> Path:
+    """A store of four rollouts a level, and a comparison that generates the same groups."""
+    folder = tmp_path_factory.mktemp("collect")
+    call = Levelburst(folder, environment)
+    done = call("collect", *LEVELS, "--out", "store")
+    assert done.returncode == 0, done.stderr
+    assert "1 parts, 64 levels, 256 trajectories" in done.stdout
+    done = call(*SMOKE, *DEVICES, "--train-levels", "64", "--no-fresh", "--out", "generated")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def call(folder, environment) -> Levelburst:
+    return Levelburst(folder, environment)
+
+
+def losses(path: Path) -> list[tuple]:
+    lines = map(json.loads, (path / "metrics.jsonl").read_text().splitlines())
+    fields = ("arm", "seed", "update", "loss", "accuracy", "gradient", "mean_row", "whole_cells")
+    return [tuple(line[x] for x in fields) for line in lines if line["kind"] == "train"]
+
+
+def test_training_reads_the_same_losses(folder, call):
+    compare = (*SMOKE, *DEVICES, "--train-levels", "64", "--store", "store", "--out", "stored")
+    done = call(*compare)
+    assert done.returncode == 0, done.stderr
+    found = losses(folder / "stored")
+    assert len(found) == 4 and found == losses(folder / "generated")
+    rows = [
+        json.loads((folder / x / "results.json").read_text())["rows"]
+        for x in ("stored", "generated")
+    ]
+    assert rows[0] == rows[1]
+
+
+def test_fresh_rollouts_are_others(folder, call):
+    """The twin: with rollouts drawn anew the losses differ, so equal ones say something."""
+    done = call(*SMOKE, *DEVICES, "--train-levels", "64", "--out", "fresh")
+    assert done.returncode == 0, done.stderr
+    assert losses(folder / "fresh") != losses(folder / "generated")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--stickiness", "0.2"), "stickiness 0.1, here it is 0.2"),
+        (("--train-levels", "256"), "has 64 levels, and 192 of the 256 training levels"),
+        (("--seed", "1"), "no part dark-room/1, it has dark-room/0"),
+        (("--slots", "5"), "too few rollouts for contexts of 5 slots"),
+        (("--test-families", "maze"), "environment[2]"),
+        (("--store", "nowhere"), "no manifest.json is there"),
+        (("--method", "distillation"), "learns from attempts"),
+        (("--data", "2"), "a device each"),
+    ],
+)
+def test_a_store_that_does_not_fit_is_refused(folder, call, words, told):
+    line = (*SMOKE, *DEVICES, "--train-levels", "64", "--store", "store", "--out", "no")
+    done = call(*line, *words)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert told in done.stderr and done.stderr.count("\n") == 1
+    assert not (folder / "no").exists()
+
+
+def test_a_store_holds_levels_and_where_they_come_from(folder):
+    store = Store.open(folder / "store")
+    groups = store.groups("dark-room/0")
+    assert store.layout.about["licence"] == "CC0-1.0"
+    assert store.layout.about["software"].keys() >= {"jax", "numpy", "python"}
+    about = groups.part.about
+    assert (about["family"], about["seed"], about["policy"]) == ("dark-room", 0, "expert")
+    names = [layer["class"].rpartition(":")[2] for layer in about["environment"]]
+    assert names == ["Sticky", "Scramble", "Pad", "DarkRoom"]
+    found = groups.read(range(64))
+    env = envs.make("dark-room", horizon=16)
+    inner = {x.replace("level.inner", "level"): a for x, a in found.items() if "level.inner" in x}
+    levels = level_of(env, inner)
+    prints = jax.vmap(env.fingerprint)(levels)
+    np.testing.assert_array_equal(prints, found["fingerprint"])
+    assert (found["references"][:, 1] > 0.3).all()
+    assert found["valid"].any((1, 2)).all()
+
+
+def test_collecting_again_does_nothing(folder, call):
+    before = contents(folder / "store")
+    done = call("collect", *LEVELS, "--out", "store")
+    assert done.returncode == 0 and contents(folder / "store") == before
+    done = call("collect", *LEVELS, "--out", "store", "--policy", "random")
+    assert done.returncode == 2 and "policy expert, asked for was random" in done.stderr
+    assert contents(folder / "store") == before
+
+
+def test_store_commands(folder, call):
+    said = call("store", "info", "store")
+    assert "dark-room/0: 64 of 64 levels, [64, 4, 16] [level, rollout, time]" in said.stdout
+    assert json.loads(call("store", "info", "store", "--json").stdout)["shards"] == 3
+    assert call("store", "verify", "store").returncode == 0
+    assert call("store", "export", "store", "--out", "minari").returncode == 0
+    assert call("store", "import", "minari/dark-room-0-v0", "--out", "back").returncode == 0
+    one, two = (Store.open(folder / x).groups("dark-room/0") for x in ("store", "back"))
+    for name, array in one.read(range(64)).items():
+        np.testing.assert_array_equal(two.array(name), array)
+    assert call("store", "export", "store", "--out", "zarr", "--to", "zarr").returncode == 0
+    found = xarray.open_zarr(folder / "zarr", group="dark-room/0", consolidated=False)
+    np.testing.assert_array_equal(found.action.values, one.array("action"))
+    file = folder / "back/shards/000000/action/c.0.0.0"
+    file.write_bytes(bytes(file.stat().st_size))
+    done = call("store", "verify", "back")
+    assert done.returncode == 1 and "action" in done.stdout
+    done = call("store", "merge", "store", "store", "--out", "twice")
+    assert done.returncode == 2 and "64 levels are in more than one" in done.stderr
+    assert not (folder / "twice").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("collect --levels 8", "levels 8"),
+        ("collect --policy expurt", "policy 'expurt'"),
+        ("collect --policy mixture:2", "policy 'mixture:2'"),
+        ("collect --families maize", "did you mean 'maze'"),
+        ("collect --shard 0", "shard 0"),
+        ("collect --out file", "--out file is a file"),
+        ("collect --out .", "--out . is not empty"),
+        ("collect --horizon 0", "horizon 0"),
+        ("store", "usage: levelburst store"),
+        ("store verifi x", "did you mean 'verify'"),
+        ("store verify", "no store is named"),
+        ("store info nowhere", "nowhere is no store"),
+        ("store export nowhere --out x", "nowhere is no store"),
+        ("store import nowhere --out x", "nowhere is no store"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, monkeypatch, capsys, words, told):
+    from experiments import cli
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    assert cli.run(words.split()) == 2
+    out, err = capsys.readouterr()
+    assert told in out + err
+    assert "usage" in told or err.count("\n") == 1
+    assert [x.name for x in tmp_path.iterdir()] == ["file"]
