@@ -13,7 +13,7 @@ from envs.manifest import Damaged, seal
 from envs.rollout import Trajectories
 from envs.store import Store
 from envs.writer import Writer
-from envs.zarr import DTYPES, LARGEST, Form, encode, opened
+from envs.zarr import DTYPES, LARGEST, Form, crc32c, encode, opened
 from tests.faults.stores import fill, numbers, plan
 
 
@@ -29,8 +29,15 @@ def test_an_array_comes_back(tmp_path, dtype, shape):
     np.testing.assert_array_equal(found.read().result(), array)
     assert found.domain.labels == ("level", *axes)
     assert (tmp_path / form.data(10)[0]).stat().st_size == form.data(10)[1]
+    data = (tmp_path / form.data(10)[0]).read_bytes()
+    assert data.endswith(form.index(10))
     zeros = encode(form, np.zeros_like(array))  # those, too, are written
     assert [len(data) for data in zeros.values()] == [len(form.header(10)), form.data(10)[1]]
+
+
+def test_a_checksum_is_the_standards():
+    assert crc32c(b"123456789") == 0xE3069283  # the check value of CRC-32C
+    assert crc32c(bytes(32)) == 0x8A9136AA  # RFC 3720, appendix B.4
 
 
 def test_chunks_are_of_a_handy_size():

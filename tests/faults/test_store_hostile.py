@@ -212,8 +212,8 @@ def test_no_size_is_believed(store):
 
 @pytest.mark.parametrize("offset", [0, 8, -1])
 def test_an_index_that_lies_is_refused(store, offset):
-    """The index of a zarr shard, with hashes that were made to fit: only its CRC-32C is wrong, or
-    the chunk that it leads to."""
+    """The index of a zarr shard, with hashes that were made to fit. Tensorstore is not shown it: in
+    one run of many it ended the process by a segmentation fault."""
     file = store / "shards/000000/reward/c.0.0.0"
     data = bytearray(file.read_bytes())
     data[len(data) - 36 + offset if offset >= 0 else len(data) - 1] ^= 0xFF
