@@ -54,8 +54,8 @@ class Planted(Program):
         weights = metrics.weights + wrong
         return state.replace(parameters=parameters), metrics.replace(weights=weights)
 
-    def contexts(self, key, run):
-        made = super().contexts(key, run)
+    def contexts(self, key, run, stored=None):
+        made = super().contexts(key, run, stored)
         # The batch's key is all that it knows of the update: it is looked up.
         code = run.numbers.head_start
         own = jax.vmap(lambda n: jax.random.key_data(jax.random.fold_in(RUN_KEY, n)))(
