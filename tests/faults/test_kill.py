@@ -148,5 +148,8 @@ Saves.restore = forgetful
 
 
 def test_twin_that_forgets_the_moments_is_found(tmp_path, environment, quiet):
+    deaths = Deaths(tmp_path, environment, FORGETS)
+    deaths.die(random.Random(1), inside=False)  # which waits for a checkpoint to go on from
+    deaths.finish()
     with pytest.raises(AssertionError, match="moments"):
-        survives(Deaths(tmp_path, environment, FORGETS), quiet, 1)
+        same(deaths.run, quiet)
