@@ -149,7 +149,7 @@ def test_config_comes_back_as_it_was(smoke):
 def test_the_folder_holds_what_was_promised_and_no_more(smoke):
     assert sorted(path.name for path in smoke.iterdir()) == [
         "cells", "checkpoints", "config.json", "figure.svg", "metrics.jsonl", "replays.json",
-        "report.html", "results.json",
+        "report.html", "results.json", "training",
     ]  # fmt: skip
     assert sorted(stamps(smoke)) == sorted(f"{arm}-seed0.json" for arm in (*ARMS, *READERS))
     assert {path.name for path in (smoke / "checkpoints").iterdir()} == {
