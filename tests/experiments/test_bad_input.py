@@ -43,7 +43,7 @@ def one_line(err: str) -> str:
 
 # (words, what the message must hold: what was given, what was expected or what to try)
 MISTAKES = {
-    "command": ("comparre", "'comparre'", "compare, collect, store, resume, evaluate, report, envs"),
+    "command": ("comparre", "'comparre'", "compare, collect, store, resume, evaluate, report"),
     "family": ("compare --families dark-rom", "family 'dark-rom'", "did you mean 'dark-room'?"),
     "test family": ("compare --test-families key", "family 'key'", "'key-door'?"),
     "far family": ("compare --families qqq", "'qqq'", "known: bandit, boulders"),
