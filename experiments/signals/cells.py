@@ -46,7 +46,7 @@ def identity(kind: str, config: Settings, method: str, seed: int) -> Values:
 
 
 def fits(kind: str, config: SignalsConfig) -> None:
-    """Sizes every method for the first seed, which takes no actions of any group.
+    """Sizes every method, which takes no actions of any group.
 
     Raises:
         ConfigError: there is no such method or family, the budget does not do, or a training would
@@ -173,9 +173,10 @@ def _place(config: SignalsConfig, seed: int) -> tuple[World, Table]:
 
 
 def _sized(config: SignalsConfig, method: str) -> Method:
-    """The method, sized by the levels of the first seed: it is one and the same for all of them."""
+    """The method, sized by the levels of seed 0: it is one and the same for all seeds, whichever
+    are asked for, so no cell depends on which was the first."""
     try:
-        return sized(method, config.budget, _costs(config, config.seed))
+        return sized(method, config.budget, _costs(config, 0))
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

@@ -97,7 +97,7 @@ def credit(config: SignalsConfig, method: str, seed: int) -> dict[str, Any]:
     scene, place = _few(seed, small)
     _, key = jax.random.split(jax.random.fold_in(new_key(seed), 8))
     forks = 32 if small else FORKS
-    graded = _graded(sized(method, config.budget, _costs(config.seed, small)), forks)
+    graded = _graded(sized(method, config.budget, _costs(small)), forks)
     correlation, sign, actions = jax.device_get(graded(scene, place, key))
     return {"correlation": float(correlation), "sign": float(sign), "actions": float(actions)}
 
@@ -111,10 +111,10 @@ def _few(seed: int, small: bool) -> tuple[Scene, World]:
 
 
 @functools.lru_cache(maxsize=8)
-def _costs(seed: int, small: bool) -> Costs:
-    """What runs of the first seed's model cost: methods are sized by it for all seeds."""
-    cost_key, _ = jax.random.split(jax.random.fold_in(new_key(seed), 8))
-    return Costs.of(_measure(*_few(seed, small), cost_key))
+def _costs(small: bool) -> Costs:
+    """What runs of seed 0's model cost: methods are sized by it for all seeds."""
+    cost_key, _ = jax.random.split(jax.random.fold_in(new_key(0), 8))
+    return Costs.of(_measure(*_few(0, small), cost_key))
 
 
 @jax.jit
