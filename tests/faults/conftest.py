@@ -1,3 +1,3 @@
 """What the fault tests share with those of the command line."""
 
-from tests.experiments.conftest import environment, levelburst, shared  # noqa: F401
+from tests.experiments.conftest import environment, levelburst  # noqa: F401
