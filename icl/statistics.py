@@ -7,7 +7,7 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +94,7 @@ def interquartile(values: Sequence[float] | np.ndarray, level: float = 0.95) -> 
     drawn_in = np.clip(data, kept[0], kept[-1])
     squares = float(((drawn_in - drawn_in.mean()) ** 2).sum())
     error = (squares / (kept.size * (kept.size - 1))) ** 0.5
-    half = float(stats.t.ppf(0.5 + level / 2, kept.size - 1)) * error
+    half = float(special.stdtrit(kept.size - 1, 0.5 + level / 2)) * error
     mean = float(kept.mean())
     return Interval(mean, mean - half, mean + half, level, data.size)
 
@@ -122,7 +122,7 @@ def _checked(values: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def _student(level: float, freedom: int) -> float:
-    return float(stats.t.ppf(0.5 + level / 2, freedom)) if freedom > 0 else float("nan")
+    return float(special.stdtrit(freedom, 0.5 + level / 2)) if freedom > 0 else float("nan")
 
 
 def _around(data: np.ndarray, reach: float, level: float) -> Interval:

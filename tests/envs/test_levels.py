@@ -19,6 +19,7 @@ from tests.envs.reference import FAMILIES, dynamics, finite_return, plain, steps
 from tests.envs.worlds import LEVELS, MEMBERS, STICKINESS, each, same
 
 NAMES = tuple(FAMILIES)
+COUNT = 160  # levels of a family; ten thousand are checked by what is slow
 TINY = {"size": 3, "density": 0.0}  # a room of 72 levels, 12 up to symmetry
 
 
@@ -41,7 +42,7 @@ def check_admission(name: str, chosen: LevelSet, indices: np.ndarray) -> list[in
 
 @pytest.mark.parametrize("name", NAMES)
 def test_admitted_levels_are_solvable_and_clear_the_margin(name, draws):
-    lengths = check_admission(name, draws(name, 500), np.arange(500))
+    lengths = check_admission(name, draws(name, COUNT), np.arange(COUNT))
     # Any pull of a bandit may pay; a gauntlet is a walk of one length.
     assert len(set(lengths)) >= 5 or name in ("bandit", "gauntlet")
 
@@ -76,14 +77,14 @@ def test_the_margin_decides():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_levels_are_distinct_and_of_their_key(name, draws):
-    chosen = draws(name, 500)
+    chosen = draws(name, COUNT)
     prints = np.asarray(chosen.fingerprints)
     assert prints.dtype == np.uint32
-    assert len(np.unique(prints, axis=0)) == 500
+    assert len(np.unique(prints, axis=0)) == COUNT
     ids = np.asarray(chosen.ids)
     assert (np.diff(ids.astype(np.int64)) > 0).all()
     # Two meanings of one level are one level: the print is that of the family inside.
-    inner = MEMBERS(chosen, jnp.arange(500)).inner
+    inner = MEMBERS(chosen, jnp.arange(COUNT)).inner
     bare = chosen.env.env.env.env
     assert (np.asarray(jax.jit(jax.vmap(bare.fingerprint))(inner)) == prints).all()
     again = draw_levels(chosen.env, jax.random.key(7), 20)
@@ -95,26 +96,26 @@ def test_levels_are_distinct_and_of_their_key(name, draws):
 
 
 def test_a_level_is_drawn_from_its_id(draws):
-    chosen = draws("key-door", 500)
+    chosen = draws("key-door", COUNT)
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(7), i))(chosen.ids)
-    levels = MEMBERS(chosen, jnp.arange(500))
+    levels = MEMBERS(chosen, jnp.arange(COUNT))
     assert same(levels, LEVELS(chosen.env, keys))
     assert same(MEMBERS(chosen, jnp.array([4])), jax.tree.map(lambda x: x[4:5], levels))
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_train_and_test_are_disjoint_for_any_keys(name, draws):
-    env = draws(name, 500).env
+    env = draws(name, COUNT).env
     keys = [jax.random.key(7), jax.random.key(8)]
-    train = [draw_levels(env, key, 400, split="train") for key in keys]
-    test = [draw_levels(env, key, 60, split="test") for key in keys]
+    train = [draw_levels(env, key, 140, split="train") for key in keys]
+    test = [draw_levels(env, key, 20, split="test") for key in keys]
     for one in train:
         assert (np.asarray(bucket(one.fingerprints)) > 0).all()
         for other in test:
             assert overlap(one, other) == []
     for one in test:
         assert (np.asarray(bucket(one.fingerprints)) == 0).all()
-    shares = np.bincount(np.asarray(bucket(draws(name, 500).fingerprints)), minlength=8)
+    shares = np.bincount(np.asarray(bucket(draws(name, COUNT).fingerprints)), minlength=8)
     assert stats.chisquare(shares).pvalue > 1e-4
 
 
@@ -193,7 +194,7 @@ def test_samples_are_without_replacement(drawn):
 @pytest.mark.parametrize("name", ("key-door", "bandit"))
 def test_a_set_remembers_what_the_oracle_plays(name, draws):
     """Bit for bit what solving the levels again gives, and rollouts are the same with it."""
-    chosen, indices = draws(name, 500), jnp.asarray([3, 0, 499, 3])
+    chosen, indices = draws(name, COUNT), jnp.asarray([3, 0, COUNT - 1, 3])
     levels = chosen.levels(indices)
     solved = jax.vmap(lambda level: solve(chosen.env.tabulate(level)).optimal)(levels)
     np.testing.assert_array_equal(chosen.optimal(indices), solved)

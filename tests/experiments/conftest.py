@@ -56,9 +56,7 @@ class Levelburst:
 def environment(shared) -> dict[str, str]:
     """Variables of the fresh interpreters, which share one cache of compiled programs."""
     kept = {k: v for k, v in os.environ.items() if k not in ("COLUMNS", "PYTHONWARNINGS")}
-    # Most of a small run is compilation, which takes half the time without optimisation.
-    light = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}
-    return kept | light | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(shared / "cache")}
+    return kept | {"PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(shared / "cache")}
 
 
 @pytest.fixture

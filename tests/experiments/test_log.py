@@ -137,7 +137,7 @@ def test_a_tracker_that_hangs_is_waited_for_a_while(folder, trackers_are, monkey
         log([line(0, 10)])
         log.conclude(FOUND)
     hang.set()
-    assert time.monotonic() - began < 10 and metrics(folder) == [line(0, 10)]
+    assert time.monotonic() - began < 60 and metrics(folder) == [line(0, 10)]
     assert len(said) == 1 and "wandb is left out" in said[0] and "after the end" in said[0]
 
 

