@@ -195,14 +195,17 @@ def unbounded(tree: Any) -> str:
 
 
 def _alone() -> Any:
-    """A checkpointer that waits for no other process: who calls it reads and writes alone."""
+    """A checkpointer that waits for no other process: who calls it reads and writes alone. It
+    returns when all is written. Orbax's StandardCheckpointer writes in threads; where one of them
+    cannot make its folder, the others wait for it ten minutes long, and the process with them."""
     import orbax.checkpoint as ocp
 
     this = jax.process_index()
     options = ocp.options.MultiprocessingOptions(
         primary_host=this, active_processes={this}, barrier_sync_key_prefix=f"process{this}"
     )
-    return ocp.StandardCheckpointer(multiprocessing_options=options)
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=options)
+    return ocp.Checkpointer(handler, multiprocessing_options=options)
 
 
 if __name__ == "__main__":

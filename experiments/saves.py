@@ -135,6 +135,7 @@ class Saves:
         places = [self.job.folder.training(*cell) for cell in cells]
         for place in (place for place in places if processes.leader() and place.is_dir()):
             durable.sweep(place)  # what a killed process left
+            self._prune(place)  # and what it had no time to remove
         found = check_resumable(self.job.folder, self.job.config, self.wanted)
         begun = [cell for cell in cells if cell in found]
         return [(arm, seed) for arm, seed in processes.agree(begun)]

@@ -81,7 +81,7 @@ def export(groups: Groups, root: Path, licence: str) -> Path:
     def fill(beside: Path) -> None:
         DISK.make(beside / DATA)
         storage = MinariStorage.new(
-            beside / DATA,
+            (beside / DATA).absolute(),  # it joins relative paths to themselves
             observation_space=space,
             action_space=spaces.Discrete(actions),
             jpeg_encoding=False,
