@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 # Most of the suite's time is XLA's compilation; without what makes programs fast it takes half as
-# long. Programs that tests start inherit it. `XLA_FLAGS= make test` compiles as a person's run does.
+# long. What tests start inherits it. `XLA_FLAGS= make test` compiles as a person's run does.
 LIGHT = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", LIGHT)
 

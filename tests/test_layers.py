@@ -85,7 +85,7 @@ def heavy_imports(module: str, root: Path) -> list[str]:
         env={**os.environ, "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=900,
     )
     assert result.returncode == 0, result.stderr
     return json.loads(result.stdout)

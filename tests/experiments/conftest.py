@@ -48,7 +48,7 @@ class Levelburst:
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
 
 

@@ -29,7 +29,7 @@ def heavy(tmp_path, environment):
     def ask(words: str) -> tuple[int, str, list[str]]:
         command = [sys.executable, "-c", ASK, *words.split()]
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900
         )
         *_, last = done.stderr.splitlines()
         assert last.startswith("heavy:"), done.stderr
@@ -128,7 +128,7 @@ def test_a_family_beside_the_person_is_found(tmp_path, environment, draw):
     script = "from experiments.cli import main; main()"
     command = [sys.executable, "-P", "-c", script, "envs", "--families", "cellar:Cellar"]
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, done.stderr
     assert "A dark room, further down." in done.stdout

@@ -51,7 +51,7 @@ def losses(folder) -> dict:
 def test_four_processes_train_as_one_does(together, smoke, tmp_path):
     """Two runs, two processes each, which share its contexts and its parameters."""
     ended = [
-        (*x.communicate(timeout=240), x.returncode) for x in together(4, "--data", 2, "--fsdp")
+        (*x.communicate(timeout=900), x.returncode) for x in together(4, "--data", 2, "--fsdp")
     ]
     assert [code for *_, code in ended] == [0] * 4, [err for _, err, _ in ended]
     wanted, found = losses(smoke), losses(tmp_path / "run")
@@ -76,11 +76,12 @@ def test_four_processes_train_as_one_does(together, smoke, tmp_path):
 def test_a_process_that_dies_takes_the_others_with_it(together, tmp_path):
     """Killed in mid-training, it cannot say why; nobody waits for it."""
     started = together(2, "--updates", 100_000, "--report-every", 50)
-    end = time.monotonic() + 120
+    end = time.monotonic() + 900
     while not (tmp_path / "run" / "config.json").exists() and time.monotonic() < end:
+        assert started[0].poll() is None
         time.sleep(0.1)
     os.kill(started[1].pid, signal.SIGKILL)
-    started[0].communicate(timeout=300)
+    started[0].communicate(timeout=900)
     assert started[0].returncode not in (0, None)
     assert not (tmp_path / "run" / "results.json").exists()
 

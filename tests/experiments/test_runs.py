@@ -296,7 +296,7 @@ def test_listing_is_light(environment, tmp_path, smoke):
     for words in (["runs"], ["runs", "--compare", "0", "1"]):
         command = [sys.executable, "-c", script.format(words)]
         done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=900
         )
         assert done.returncode == 0, done.stderr
 

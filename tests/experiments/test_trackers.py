@@ -102,7 +102,7 @@ def scalars(folder: RunFolder) -> list[tuple[str, int, float]]:
 
 
 def wait_for(what) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 300
     while not what():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -33,7 +33,7 @@ def test_a_signal_saves_and_ends(levelburst, tmp_path, quiet, number, code):
             assert time.monotonic() < end
             time.sleep(0.005)
         os.kill(process.pid, number)
-        _, err = process.communicate(timeout=300)
+        _, err = process.communicate(timeout=900)
     finally:
         process.kill()
     assert process.returncode == code, err
