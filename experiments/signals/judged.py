@@ -27,7 +27,7 @@ from icl.signals.lanes import Table
 from icl.signals.lessons import Clean, Explored, Setting
 from icl.signals.rewarding import Rewarded
 from icl.signals.student import clone, student
-from icl.signals.thinking import check, think
+from icl.signals.thinking import Record, check, think
 from icl.signals.training import Curve, learn
 from icl.signals.world import World, world
 
@@ -115,7 +115,8 @@ def judge_steps(config: SignalsConfig, name: str, seed: int) -> dict[str, Any]:
     """Of a judge: the AUROC of its step scores on clean and on exploring runs, of useful detours
     against what taught nothing, and the worth of the run that it chooses of eight, in every way."""
     at = _At(config.levels, seed, config.preset == "smoke")
-    found = _grade(at.graph, _judge(at, name), at.tested, at.clean_tested, at.plan.alphas)
+    seen = _seen(name, at.tested.record)
+    found = _grade(at.graph, _judge(at, name), seen, at.tested, at.clean_tested, at.plan.alphas)
     return jax.tree.map(float, jax.device_get(found))
 
 
@@ -131,7 +132,7 @@ def select(config: SignalsConfig, way: str, seed: int) -> dict[str, Any]:
         scores = pool.worth
     else:
         name, _, score = way.partition("/")
-        steps, runs = _read(at.graph, _judge(at, name), pool.record)
+        steps, runs = _read(at.graph, _judge(at, name), _seen(name, pool.record))
         scores = selection.run_scores(steps, runs, pool.record, plan.alpha)[score]
     chosen = selection.top(scores.reshape(-1), plan.share)
     record = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[chosen], pool.record)
@@ -284,6 +285,12 @@ def _judge(at: _At, name: str) -> Any:
     return taught
 
 
+def _seen(name: str, record: Record) -> Record:
+    """What a judge reads of it. The standard one never heard of thinking: every step bears the mark
+    of an answer, as all did that it learned from, so that nothing but the run itself is new."""
+    return record.replace(answer=jnp.ones_like(record.answer)) if name == "standard" else record
+
+
 _teach = jax.jit(judge.teach, static_argnames="graph")
 
 
@@ -319,10 +326,11 @@ def _learn(
 
 @functools.partial(jax.jit, static_argnames=("graph", "alphas"))
 def _grade(
-    graph: Any, parameters: Any, tested: Explored, clean: Clean, alphas: tuple[float, ...]
-) -> dict[str, Any]:
+    graph: Any, parameters: Any, seen: Record, tested: Explored, clean: Clean,
+    alphas: tuple[float, ...],
+) -> dict[str, Any]:  # fmt: skip
     record = tested.record
-    steps, runs = _read(graph, parameters, record)
+    steps, runs = _read(graph, parameters, seen)
     on_clean, _ = _read(graph, parameters, clean.record)
     among = selection.thought(record)
     lesser = among & ~record.optimal
