@@ -10,6 +10,7 @@ import pytest
 
 from experiments import cli, compare, folder
 from experiments.errors import ConfigError
+from tests.experiments.listeners import addresses
 
 
 def cells(run: Path) -> dict[str, int]:
@@ -25,6 +26,7 @@ def test_a_run_that_was_cut_short_goes_on(levelburst, tmp_path, smoke_arguments)
         end = time.monotonic() + 900
         while not cells(run) and process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
+        assert addresses(process.pid) == set()  # a training listens on nothing
         os.kill(process.pid, signal.SIGINT)
         _, err = process.communicate(timeout=900)
     finally:

@@ -15,6 +15,7 @@ from experiments.config import check
 from experiments.errors import ConfigError
 from experiments.presets import PRESETS
 from experiments.processes import Processes
+from tests.experiments.listeners import LOOPBACK, addresses
 
 SMALL = ("--readers", "--test-families", "--demos", "1", "--devices", "1")
 
@@ -80,6 +81,8 @@ def test_a_process_that_dies_takes_the_others_with_it(together, tmp_path):
     while not (tmp_path / "run" / "config.json").exists() and time.monotonic() < end:
         assert started[0].poll() is None
         time.sleep(0.1)
+    bound = set().union(*(addresses(process.pid) for process in started))
+    assert bound and bound <= LOOPBACK
     os.kill(started[1].pid, signal.SIGKILL)
     started[0].communicate(timeout=900)
     assert started[0].returncode not in (0, None)

@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import socket
-import struct
 import time
 from pathlib import Path
 
 import pytest
 
 from experiments.sweep_report import render
+from tests.experiments.listeners import LOOPBACK, addresses
 
 # The first process that imports it dies at once, as one that the system kills does.
 CELLAR = """
@@ -46,38 +45,6 @@ retries = 1
 """
 
 
-def family(pid: int) -> set[int]:
-    """A process and its descendants."""
-    found, parents = {pid}, {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found
-
-
-def addresses(pid: int) -> set[str]:
-    """The addresses that a process and its descendants listen on."""
-    sockets, found = set(), set()
-    for process in family(pid):
-        for link in Path(f"/proc/{process}/fd").glob("*"):
-            try:
-                sockets.add(os.readlink(link))
-            except OSError:
-                continue
-    for table, kind in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
-        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
-            words = line.split()
-            if words[3] == "0A" and f"socket:[{words[9]}]" in sockets:  # 0A: it listens
-                digits = words[1].partition(":")[0]
-                parts = [int(digits[i : i + 8], 16) for i in range(0, len(digits), 8)]
-                found.add(socket.inet_ntop(kind, struct.pack(f"={len(parts)}I", *parts)))
-    return found
-
-
 def test_a_sweep_survives_a_death_and_ctrl_c(levelburst, tmp_path):
     (tmp_path / "cellar.py").write_text(CELLAR, encoding="utf-8")
     (tmp_path / "toy.toml").write_text(SPEC, encoding="utf-8")
@@ -97,7 +64,7 @@ def test_a_sweep_survives_a_death_and_ctrl_c(levelburst, tmp_path):
     finally:
         process.kill()
     if Path("/proc").exists():
-        assert bound and bound <= {"127.0.0.1", "::ffff:127.0.0.1"}
+        assert bound and bound <= LOOPBACK
     assert process.returncode == 130, err
     said = err.splitlines()
     assert said[0] == "trial-000: its process died; 1 more to try"

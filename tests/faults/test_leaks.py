@@ -121,7 +121,7 @@ def clean() -> tuple[suite_lib.Sets, Sides]:
 @pytest.fixture
 def evaluated(clean, monkeypatch):
     """evaluated(leak) draws a comparison's levels, with the leak planted where they are drawn."""
-    sets, sides = clean
+    _, sides = clean
 
     def evaluate(leak: Callable[[LevelSet, LevelSet], Sides]) -> suite_lib.Sets:
         train, unseen = leak(*sides)
