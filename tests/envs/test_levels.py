@@ -42,7 +42,7 @@ def check_admission(name: str, chosen: LevelSet, indices: np.ndarray) -> list[in
 
 @pytest.mark.parametrize("name", NAMES)
 def test_admitted_levels_are_solvable_and_clear_the_margin(name, draws):
-    lengths = check_admission(name, draws(name, COUNT), np.arange(COUNT))
+    lengths = check_admission(name, draws(name, COUNT), np.arange(0, COUNT, 2))
     # Any pull of a bandit may pay; a gauntlet is a walk of one length.
     assert len(set(lengths)) >= 5 or name in ("bandit", "gauntlet")
 

@@ -14,6 +14,7 @@ from envs.store import Store
 from tests.experiments.conftest import DEVICES, SMOKE, Levelburst
 from tests.faults.stores import contents
 
+RUN = (*SMOKE, *DEVICES, "--readers", "--demos", "1", "--train-levels", "64")
 LEVELS = ("--levels", "64", "--families", "dark-room", "--shard", "30")
 
 
@@ -31,7 +32,7 @@ def folder(call) -> Path:
     done = call("collect", *LEVELS, "--out", "store")
     assert done.returncode == 0, done.stderr
     assert "1 parts, 64 levels, 256 trajectories" in done.stdout
-    done = call(*SMOKE, *DEVICES, "--train-levels", "64", "--no-fresh", "--out", "generated")
+    done = call(*RUN, "--no-fresh", "--out", "generated")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -43,7 +44,7 @@ def losses(path: Path) -> list[tuple]:
 
 
 def test_training_reads_the_same_losses(folder, call):
-    compare = (*SMOKE, *DEVICES, "--train-levels", "64", "--store", "store", "--out", "stored")
+    compare = (*RUN, "--store", "store", "--out", "stored")
     done = call(*compare)
     assert done.returncode == 0, done.stderr
     found = losses(folder / "stored")
@@ -57,7 +58,7 @@ def test_training_reads_the_same_losses(folder, call):
 
 def test_fresh_rollouts_are_others(folder, call):
     """The twin: with rollouts drawn anew the losses differ, so equal ones say something."""
-    done = call(*SMOKE, *DEVICES, "--train-levels", "64", "--out", "fresh")
+    done = call(*RUN, "--out", "fresh")
     assert done.returncode == 0, done.stderr
     assert losses(folder / "fresh") != losses(folder / "generated")
 
@@ -76,7 +77,7 @@ def test_fresh_rollouts_are_others(folder, call):
     ],
 )
 def test_a_store_that_does_not_fit_is_refused(folder, call, words, told):
-    line = (*SMOKE, *DEVICES, "--train-levels", "64", "--store", "store", "--out", "no")
+    line = (*RUN, "--store", "store", "--out", "no")
     done = call(*line, *words)
     assert done.returncode == 2
     assert told in done.stderr and done.stderr.count("\n") == 1
