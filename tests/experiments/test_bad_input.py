@@ -1,4 +1,4 @@
-"""Wrong input: exit code 2 within 5 s, one line that helps, no traceback, nothing created."""
+"""Wrong input: exit code 2, one line that helps, no traceback, nothing created."""
 
 import json
 
