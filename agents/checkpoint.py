@@ -6,7 +6,7 @@
       manifest.json    the SHA-256 of every file
 
 Orbax takes milliseconds an array, and a model has a hundred; hence one for each dtype. A folder is
-there whole or not at all (agents/durable.py), its files are verified when they are opened, and so
+there whole or not at all (envs/durable.py), its files are verified when they are opened, and so
 are the arrays that came out of them. No pickle is read or written.
 """
 
@@ -24,8 +24,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agents import durable, manifest
-from agents.manifest import Damaged
+from envs import durable, manifest
+from envs.manifest import Damaged
 
 ARRAYS, NOTES = "arrays", "notes.json"
 ORBAX = "_CHECKPOINT_METADATA"  # what orbax writes into the folder that it is given
@@ -43,7 +43,7 @@ def save(path: Path, tree: Any, notes: dict[str, Any] | None = None) -> None:
     if wrong := unbounded(tree):
         raise FloatingPointError(f"{path} is not saved: {wrong} is not finite")
     told = {"arrays": _layout(tree), "sha256": digest(tree), "notes": notes or {}}
-    with durable.folder(path) as partial:
+    with durable.new_folder(path) as partial:
         try:
             with _alone() as checkpointer:
                 checkpointer.save((partial / ARRAYS).absolute(), _packed(tree))
@@ -52,7 +52,7 @@ def save(path: Path, tree: Any, notes: dict[str, Any] | None = None) -> None:
         except Exception as error:  # tensorstore has its own for a full disk
             raise OSError(f"{path} cannot be written: {' '.join(str(error).split())}") from None
         (partial / NOTES).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
-        manifest.seal(partial)
+        manifest.seal_folder(partial)
 
 
 def verify(path: Path) -> None:
@@ -60,7 +60,7 @@ def verify(path: Path) -> None:
 
     Raises:
         FileNotFoundError: there is none at that path.
-        Damaged: it is not; a ValueError.
+        Damaged: it is not.
     """
     durable.recover(path)
     if not path.is_dir():
@@ -70,7 +70,7 @@ def verify(path: Path) -> None:
             f"{path} was saved by a version that wrote no manifests, so it cannot be verified; if "
             f"you trust it: python -m agents.checkpoint {path}"
         )
-    manifest.verify(path)
+    manifest.verify_folder(path)
 
 
 def adopt(path: Path) -> None:
@@ -81,17 +81,34 @@ def adopt(path: Path) -> None:
     """
     if not (path / ORBAX).exists():
         raise ValueError(f"{path} is no checkpoint without a manifest")
-    with durable.folder(path) as partial:
+    with durable.new_folder(path) as partial:
         shutil.copytree(path, partial / ARRAYS)
         (partial / NOTES).write_text(
             '{"arrays": null, "sha256": null, "notes": {}}\n', encoding="utf-8"
         )
-        manifest.seal(partial)
+        manifest.seal_folder(partial)
 
 
 def notes(path: Path) -> dict[str, Any]:
-    """The notes of a checkpoint that was verified."""
-    return json.loads((path / NOTES).read_text(encoding="utf-8"))["notes"]
+    """The notes of a checkpoint that was verified.
+
+    Raises:
+        Damaged: they are not what is written here.
+    """
+    return _told(path)["notes"]
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """All of notes.json: ``arrays``, ``sha256`` and ``notes``."""
+    try:
+        told = json.loads((path / NOTES).read_bytes())
+        _, _, notes = (told[name] for name in ("arrays", "sha256", "notes"))
+        for _, kind, shape in told["arrays"] or ():
+            kind.strip(), list(shape)
+        notes.keys()
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise Damaged(f"{path / NOTES} is not as it was saved; restore it from a copy") from None
+    return told
 
 
 def restore(path: Path, like: Any) -> Any:
@@ -99,11 +116,11 @@ def restore(path: Path, like: Any) -> Any:
 
     Raises:
         FileNotFoundError: there is none at that path.
-        Damaged: it is not as it was saved; a ValueError.
+        Damaged: it is not as it was saved.
         ValueError: its arrays have other shapes than ``like``.
     """
     verify(path)
-    told = json.loads((path / NOTES).read_text(encoding="utf-8"))
+    told = _told(path)
     form = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), like)
     adopted = told["arrays"] is None
     if not adopted:

@@ -1,7 +1,9 @@
 """Files and folders written so that a crash at any instant leaves the old state or the new one.
 
 What is to be there is written beside its place, brought to the disk (fsync), renamed into its
-place, and the folder that holds the name is brought to the disk. Nothing else in envs renames.
+place, and the folder that holds the name is brought to the disk. What a killed process left beside
+a place is hidden and no state: the next write to that place removes it, or ``sweep``. Nothing else
+in the project renames.
 """
 
 from __future__ import annotations
@@ -10,8 +12,10 @@ import contextlib
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+PARTIAL, OLD = ".partial", ".old"  # endings of what lies beside a place
 
 
 class Disk:
@@ -63,58 +67,66 @@ class Disk:
 DISK = Disk()
 
 
-def put_file(path: Path, data: bytes, disk: Disk = DISK) -> None:
-    """Makes a file hold ``data``, whatever it held before.
+def write_file(path: Path, content: bytes | str, disk: Disk = DISK) -> None:
+    """Makes a file hold ``content`` (a str as UTF-8), whatever it held before; its folder is there.
 
     Raises:
         OSError: it could not be written; the file is as before, the message names a path.
     """
-    beside = partial(path)
-    with _without(beside, disk):
-        disk.write(beside, data)
-        disk.sync(beside)
-        disk.rename(beside, path)
+    partial = beside(path)
+    with _without(partial, disk):
+        disk.write(partial, content.encode() if isinstance(content, str) else content)
+        disk.sync(partial)
+        disk.rename(partial, path)
     disk.sync(path.parent)
 
 
-def put_folder(path: Path, files: Mapping[str, bytes], disk: Disk = DISK) -> None:
-    """Makes a folder that holds just ``files`` (name, with ``/`` for folders within -> content).
-    One that is there already must be of no worth: it is removed first.
+@contextlib.contextmanager
+def new_folder(path: Path, disk: Disk = DISK) -> Iterator[Path]:
+    """Yields an empty folder beside ``path`` to be filled; where the block ends well, it takes the
+    place of what was there. Folders above it that lack are made.
 
     Raises:
-        OSError: it could not be written; the message names a path.
+        OSError: it could not be written; what was there is as before, the message names a path.
     """
+    make_folders(path.parent, disk)
+    recover(path, disk)
+    partial, old = beside(path), beside(path, OLD)
+    try:
+        with _without(partial, disk):
+            disk.make(partial)
+            with _named(path):
+                yield partial
+            for inner, _, names in os.walk(partial, topdown=False):
+                for name in sorted(names):
+                    disk.sync(Path(inner, name))
+                disk.sync(Path(inner))
+            if path.exists():
+                disk.rename(path, old)  # ``recover`` takes it back where what follows fails
+            disk.rename(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error is the one to be heard of
+            recover(path, disk)
+        raise
+    disk.sync(path.parent)
+    disk.remove(old)
 
-    def fill(beside: Path) -> None:
-        made = {beside}
+
+def write_folder(path: Path, files: Mapping[str, bytes], disk: Disk = DISK) -> None:
+    """Makes a folder hold just ``files`` (name, with ``/`` for folders within -> content).
+
+    Raises:
+        OSError: as ``new_folder``.
+    """
+    with new_folder(path, disk) as partial:
+        made = {partial}
         for name, data in files.items():
-            target = beside / name
+            target = partial / name
             for folder in reversed(target.parents):
-                if folder.is_relative_to(beside) and folder not in made:
+                if folder.is_relative_to(partial) and folder not in made:
                     disk.make(folder)
                     made.add(folder)
             disk.write(target, data)
-
-    put_tree(path, fill, disk)
-
-
-def put_tree(path: Path, fill: Callable[[Path], None], disk: Disk = DISK) -> None:
-    """As ``put_folder``, with what ``fill`` writes into the new folder that it is given.
-
-    Raises:
-        OSError: it could not be written; the message names a path.
-    """
-    beside = partial(path)
-    with _without(beside, disk):
-        disk.make(beside)
-        fill(beside)
-        for folder, _, files in os.walk(beside, topdown=False):
-            for name in sorted(files):
-                disk.sync(Path(folder) / name)
-            disk.sync(Path(folder))
-        disk.remove(path)
-        disk.rename(beside, path)
-    disk.sync(path.parent)
 
 
 def make_folders(path: Path, disk: Disk = DISK) -> None:
@@ -125,10 +137,36 @@ def make_folders(path: Path, disk: Disk = DISK) -> None:
             disk.sync(folder.parent)
 
 
-def partial(path: Path) -> Path:
-    """Where what is to be at ``path`` is written first; always the same, so that what a crash left
-    is found and removed."""
-    return path.with_name(f".{path.name}.partial")
+def recover(path: Path, disk: Disk = DISK) -> None:
+    """Ends a replacement that was cut short: the old state comes back, unless the new one is
+    there."""
+    old = beside(path, OLD)
+    if old.exists():
+        disk.remove(old) if path.exists() else disk.rename(old, path)
+
+
+def remove(path: Path, disk: Disk = DISK) -> None:
+    """Removes a file or a folder, if it is there: first from its place, in one step, then all that
+    it holds."""
+    partial = beside(path)
+    disk.remove(partial)
+    if path.exists():
+        disk.rename(path, partial)
+        disk.remove(partial)
+
+
+def sweep(parent: Path, disk: Disk = DISK) -> None:
+    """Removes what a killed process left in a folder, and takes back what it had put aside."""
+    for left in sorted(parent.glob(f".*{OLD}")):
+        recover(parent / left.name[1 : -len(OLD)], disk)
+    for left in sorted(parent.glob(f".*{PARTIAL}")):
+        disk.remove(left)
+
+
+def beside(path: Path, ending: str = PARTIAL) -> Path:
+    """Where a state of ``path`` that does not count lies; always the same, so that what a crash
+    left is found."""
+    return path.with_name(f".{path.name}{ending}")
 
 
 @contextlib.contextmanager
@@ -148,14 +186,14 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without(beside: Path, disk: Disk) -> Iterator[None]:
-    """Nothing is at ``beside`` when the block begins, nor where it ends by an exception."""
-    disk.remove(beside)
+def _without(partial: Path, disk: Disk) -> Iterator[None]:
+    """Nothing is at ``partial`` when the block begins, nor where it ends by an exception."""
+    disk.remove(partial)
     try:
         yield
     except BaseException:
         with contextlib.suppress(OSError):  # the first error is the one to be heard of
-            disk.remove(beside)
+            disk.remove(partial)
         raise
 
 
@@ -165,6 +203,6 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno is None or error.filename == str(path):
+        if error.errno is None or error.filename is not None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from None

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from envs.durable import DISK, Disk, make_folders, put_tree
+from envs.durable import DISK, Disk, new_folder
 from envs.store import Groups, Store
 from envs.zarr import HEADER
 
@@ -22,8 +22,7 @@ def as_zarr(store: Store, path: Path, disk: Disk = DISK) -> None:
     """
     if path.exists():
         raise FileExistsError(17, "there is something already; name another folder", str(path))
-
-    def fill(beside: Path) -> None:
+    with new_folder(path, disk) as beside:
         _group(beside, {"licence": store.layout.about.get("licence"), **_attributes(store)}, disk)
         for name, groups in store.parts.items():
             folder = beside
@@ -35,9 +34,6 @@ def as_zarr(store: Store, path: Path, disk: Disk = DISK) -> None:
             disk.remove(folder / HEADER)
             _group(folder, dict(groups.part.about), disk)
             _arrays(folder, groups)
-
-    make_folders(path.absolute().parent, disk)
-    put_tree(path, fill, disk)
 
 
 def _attributes(store: Store) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from envs.zarr import HEADER, Form
 
 FORMAT, VERSION = "levelburst-store", 1
 LEVELS, SHARD = 2**24, 2**16  # of a part, and of a shard, at most: their sizes must fit in memory
-MANIFEST, SHARDS = "manifest.json", "shards"
+SHARDS = "shards"
 NAME = re.compile(r"[a-z0-9][a-zA-Z0-9_.:/-]{0,199}")
 ARRAY = re.compile(r"[a-z][a-zA-Z0-9_]*(\.[a-zA-Z0-9_]+)*")  # no slash, no dot at an end
 HASH = re.compile(r"[0-9a-f]{64}")

@@ -17,8 +17,8 @@ import numpy as np
 
 from envs import layout as layout_lib
 from envs import zarr
-from envs.layout import MANIFEST, SHARDS, Layout, Part, Shard
-from envs.manifest import Damaged, unseal
+from envs.layout import SHARDS, Layout, Part, Shard
+from envs.manifest import MANIFEST, Damaged, unseal
 
 if TYPE_CHECKING:
     import tensorstore as ts

@@ -11,9 +11,17 @@ from typing import Any, Self
 import numpy as np
 
 from envs import layout as layout_lib
-from envs.durable import DISK, Disk, locked, make_folders, partial, put_file, put_folder
-from envs.layout import MANIFEST, SHARDS, Layout, Shard
-from envs.manifest import Damaged, File, seal, unseal
+from envs.durable import (
+    DISK,
+    Disk,
+    beside,
+    locked,
+    make_folders,
+    write_file,
+    write_folder,
+)
+from envs.layout import SHARDS, Layout, Shard
+from envs.manifest import MANIFEST, Damaged, File, seal, unseal
 from envs.zarr import encode
 
 
@@ -77,12 +85,12 @@ class Writer:
         """Adds a shard whose files are known: as ``add``."""
         if shard.levels > len(self.left(shard.part)):
             raise ValueError(f"part {shard.part} has no room for {shard.levels} more levels")
-        put_folder(self.path / layout_lib.folder(len(self.layout.shards)), files, self._disk)
+        write_folder(self.path / layout_lib.folder(len(self.layout.shards)), files, self._disk)
         self._commit(self.layout.with_shard(shard))
 
     def _commit(self, layout: Layout) -> None:
         path = self.path / MANIFEST
-        put_file(path, seal(layout.body(), path), self._disk)
+        write_file(path, seal(layout.body(), path), self._disk)
         self.layout = layout
 
 
@@ -98,7 +106,7 @@ def refuse_other(plan: Layout, found: Layout, path: Path) -> None:
 
 def refuse_strange(path: Path) -> None:
     """Raises ValueError where a folder holds anything but what a store's first instants leave."""
-    allowed = {SHARDS, partial(path / MANIFEST).name}
+    allowed = {SHARDS, beside(path / MANIFEST).name}
     for name in sorted({item.name for item in path.iterdir()} - allowed):
         raise ValueError(f"{path} is no store and not empty: it holds {name}; name another folder")
     if (path / SHARDS).exists() and any((path / SHARDS).iterdir()):

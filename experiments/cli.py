@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from agents.manifest import Damaged
 from experiments import positions, stopping
 from experiments.config import CompareConfig, check, from_stored, with_suites
 from experiments.errors import ConfigError
@@ -127,7 +126,7 @@ def run(arguments: list[str]) -> int:
     except ConfigError as error:
         print(f"levelburst: {error}", file=sys.stderr)
         return 2
-    except (OSError, FloatingPointError, Damaged) as error:
+    except (OSError, FloatingPointError) as error:
         print(f"levelburst: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:

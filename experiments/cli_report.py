@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from experiments import jsonfile
 from experiments.errors import ConfigError
 
 
@@ -79,7 +79,7 @@ def _written(path: Path, write: Callable[[], None]) -> int:
 def _writer(path: Path) -> Callable[[Path], Path] | None:
     """Who writes the page of what is no run of its own; None of a run."""
     try:
-        stored = json.loads((path / "results.json").read_text(encoding="utf-8"))
+        stored = jsonfile.read(path / "results.json")
         command = stored["command"]
     except (OSError, ValueError, KeyError, TypeError):
         return None

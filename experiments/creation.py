@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents import durable
+from envs import durable
 from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 from experiments.families import BRIDGES
@@ -67,7 +67,7 @@ def create(
         # First: where the process is killed after this line, the run can be resumed.
         folder.write("config.json", head | stored(config))
         if experts.is_dir():
-            with durable.folder(folder.path / "experts") as partial:
+            with durable.new_folder(folder.path / "experts") as partial:
                 shutil.copytree(experts, partial, dirs_exist_ok=True)
     folder.log([])
     return job

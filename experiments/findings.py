@@ -9,13 +9,12 @@ python -m experiments.findings              writes the blocks of the documents a
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments import stored
+from experiments import jsonfile, stored
 from experiments.blocks import refresh
 from experiments.presets import PRESETS
 from experiments.report import Cell, read_metrics
@@ -108,7 +107,7 @@ def main(arguments: list[str], root: Path = ROOT) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return jsonfile.read(path)
 
 
 if __name__ == "__main__":

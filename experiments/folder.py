@@ -13,8 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Self
 
-from agents import durable
-from experiments import positions
+from experiments import jsonfile, positions
 from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 
@@ -93,8 +92,10 @@ class RunFolder:
     def replace(self, name: str, text: str) -> Path:
         """Writes a text file atomically."""
         target = self.path / name
+        from envs import durable  # which brings JAX, and mistakes are told before that
+
         target.parent.mkdir(parents=True, exist_ok=True)
-        durable.write(target, text)
+        durable.write_file(target, text)
         return target
 
     def read(self, name: str) -> Any:
@@ -104,7 +105,7 @@ class RunFolder:
             ConfigError: the file is missing or damaged.
         """
         try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
+            return jsonfile.read(self.path / name)
         except (OSError, ValueError) as error:
             raise ConfigError(f"{self.path / name} cannot be read: {error}") from None
 
@@ -141,14 +142,14 @@ class RunFolder:
         Raises:
             ConfigError: the file is damaged.
         """
-        path, found = self.path / name, []
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        for number, line in enumerate(lines, 1):
-            try:
-                found.append(dict(json.loads(line)))
-            except (ValueError, TypeError) as error:
-                if number < len(lines):
-                    raise ConfigError(f"{path}:{number} cannot be read: {error}") from None
+        path, found, cut = self.path / name, [], None
+        for number, value in jsonfile.lines(path):
+            if cut:
+                raise ConfigError(f"{path}:{cut[0]} cannot be read: {cut[1]}")
+            if isinstance(value, dict):
+                found.append(value)
+            else:
+                cut = number, value if isinstance(value, ValueError) else "it is no object"
         return found
 
     def cell(self, arm: str, seed: int) -> str:

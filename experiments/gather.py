@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +20,7 @@ def gather(job: Comparison, machine: dict[str, Any]) -> dict[str, Any]:
     config, folder = job.config, job.folder
     names = [*config.arms, *config.readers]
     rows = [row for arm in names for seed in job.seeds for row in folder.rows(arm, seed)]
-    path = folder.path / "metrics.jsonl"
-    lines = [json.loads(x) for x in path.read_text(encoding="utf-8").splitlines()]
+    lines = folder.logged()
     curves = [line for line in lines if line["kind"] == "evaluation"]
     found = {
         "schema": 1,

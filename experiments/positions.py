@@ -20,6 +20,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from experiments import jsonfile
 from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 from experiments.processes import Processes
@@ -52,7 +53,7 @@ def _is_number(name: str) -> bool:
 def noted(path: Path) -> dict[str, Any]:
     """The notes of a checkpoint; none where they cannot be read."""
     try:
-        found = json.loads((path / NOTES).read_bytes())["notes"]
+        found = jsonfile.read(path / NOTES)["notes"]
         return found if isinstance(found, dict) else {}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

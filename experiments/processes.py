@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from experiments.errors import ConfigError
+from experiments.lifeline import Lifeline
 
 if TYPE_CHECKING:
     from experiments.config import CompareConfig
@@ -32,6 +33,7 @@ WAIT = 60.0  # seconds that processes wait for one another at the start
 SILENCE = 30  # seconds without a sign of life after which a process counts as dead
 AHEAD = "levelburst-compile"  # the name of a thread that only compiles
 GO = "go"
+Lines = dict[int, socket.socket]  # process -> an open line to it
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -134,14 +136,15 @@ def joined(given: Processes, settings: Any) -> Iterator[Processes]:
 
     Raises:
         ConfigError: somebody did not come within ``WAIT`` seconds, or came with other settings.
-        OSError: (out of the block) another process has ended.
+        OSError: (out of the block) another process has ended; it is named.
     """
     if not given.coordinator:
         yield dataclasses.replace(given, processes=1, process=0)
         return
     own = _detected() if given.coordinator == AUTO else given
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-    bind = _meet(own, digest, anywhere=given.coordinator == AUTO)
+    bind, lines = _meet(own, digest, anywhere=given.coordinator == AUTO)
+    lifeline = Lifeline(own.process, own.processes, lines)
     import jax
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -157,12 +160,21 @@ def joined(given: Processes, settings: Any) -> Iterator[Processes]:
             coordinator_bind_address=_joint(bind, port),
         )
         yield own
-    except jax.errors.JaxRuntimeError as error:
+    except ConfigError:  # a person's mistake, which all of them find
+        raise
+    except (jax.errors.JaxRuntimeError, ValueError) as error:  # the latter where it is dispatched
+        lost = lifeline.lost()
+        if lost is not None:
+            raise OSError(lifeline.message(lost)) from None
+        if not isinstance(error, jax.errors.JaxRuntimeError):
+            raise
         why = str(error).splitlines()[0]
-        raise OSError(
-            f"process {own.process} of {own.processes} cannot go on: {why} (where another process "
-            "has ended, its own message says why)"
-        ) from None
+        raise OSError(f"process {own.process} of {own.processes} cannot go on: {why}") from None
+    except KeyboardInterrupt:
+        lifeline.end()
+        raise
+    else:
+        lifeline.end()
 
 
 def _joint(host: str, port: int) -> str:
@@ -265,13 +277,14 @@ def _alone_on_its_machine() -> bool:
     )
 
 
-def _meet(own: Processes, digest: str, *, anywhere: bool) -> str:
-    """Waits until all processes are there; returns the address that the coordinator listens on."""
+def _meet(own: Processes, digest: str, *, anywhere: bool) -> tuple[str, Lines]:
+    """Waits until all processes are there; returns the address that the coordinator listens on, and
+    the lines that were opened: of process 0 to the others, of them to process 0."""
     end = time.monotonic() + WAIT
     return _receive(own, digest, end, anywhere) if own.process == 0 else _report(own, digest, end)
 
 
-def _receive(own: Processes, digest: str, end: float, anywhere: bool) -> str:
+def _receive(own: Processes, digest: str, end: float, anywhere: bool) -> tuple[str, Lines]:
     """Process 0: hears from every other process, then tells all of them to go on."""
     host, port = address_of(own)
     try:
@@ -318,19 +331,26 @@ def _receive(own: Processes, digest: str, end: float, anywhere: bool) -> str:
                 line.sendall(f"{problem or GO}\n".encode())
         if problem:
             raise ConfigError(problem)
-    return bind
+        open_lines.pop_all()
+    return bind, come
 
 
-def _report(own: Processes, digest: str, end: float) -> str:
+def _report(own: Processes, digest: str, end: float) -> tuple[str, Lines]:
     """Another process: calls at the coordinator's until it may go on."""
     host, port = address_of(own)
     said = {"process": own.process, "processes": own.processes, "digest": digest}
     while True:
         try:
-            with socket.create_connection((host, port), timeout=5) as line:
+            with contextlib.ExitStack() as open_line:
+                line = socket.create_connection((host, port), timeout=5)
+                open_line.enter_context(line)
                 line.sendall(f"{json.dumps(said)}\n".encode())
                 line.settimeout(WAIT + 5)  # somebody listens, and knows who is missing
-                answer = line.makefile().readline(1000).strip()
+                with line.makefile("rb", buffering=0) as said_there:  # and not a byte more
+                    answer = said_there.readline(1000).decode().strip()
+                if answer == GO:
+                    open_line.pop_all()
+                    return host, {0: line}
             break
         except (OSError, ValueError):  # nobody there yet, or somebody else
             pass
@@ -340,9 +360,7 @@ def _report(own: Processes, digest: str, end: float) -> str:
                 "or correct --coordinator"
             )
         time.sleep(0.2)
-    if answer != GO:
-        raise ConfigError(answer or f"coordinator {own.coordinator} hung up; is it process 0?")
-    return host
+    raise ConfigError(answer or f"coordinator {own.coordinator} hung up; is it process 0?")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import jinja2
 from plotly.offline import get_plotlyjs
 
-from experiments import figures
+from experiments import figures, jsonfile
 from experiments.page import told, words
 from experiments.still import still
 from icl.conditions import OWN
@@ -107,7 +107,7 @@ def replace(target: Path, write: Callable[[BinaryIO], object]) -> Path:
 def read_results(folder: Path) -> dict[str, Any]:
     """Reads results.json with every part of the schema present."""
     path = folder / "results.json"
-    results = json.loads(path.read_text(encoding="utf-8"))
+    results = jsonfile.read(path)
     schema = results.get("schema") if isinstance(results, dict) else None
     if schema != SCHEMA:
         raise ValueError(f"{path}: expected an object with schema {SCHEMA}, got schema {schema}")
@@ -116,16 +116,7 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Reads metrics.jsonl; a missing file is empty, and a line cut off by a crash is left out."""
-    path, records = folder / "metrics.jsonl", []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            if isinstance(record, dict):
-                records.append(record)
-    return records
+    return [line for _, line in jsonfile.lines(folder / "metrics.jsonl") if isinstance(line, dict)]
 
 
 def read_replays(folder: Path) -> dict[str, Any] | None:
@@ -139,11 +130,11 @@ def read_watched(path: Path, part: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = jsonfile.read(path)
         # The page asks for nothing: its pictures are in it.
         shown = found["schema"] == SCHEMA and found["tiles"]["atlas"].startswith("data:image/png;")
         return found if shown and found[part] else None
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return None
 
 

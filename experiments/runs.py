@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments import presets
+from experiments import jsonfile, presets
 from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 from experiments.processes import Processes
@@ -313,7 +313,7 @@ def _load(path: Path, kind: type) -> Any:
     if not path.is_file():
         raise ConfigError(f"{path} is missing")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = jsonfile.read(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
     if not isinstance(found, kind):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from experiments.figures import SPLITS
 from experiments.page import page
-from experiments.report import FILTERS, brackets, replace
+from experiments.report import FILTERS, brackets, read_results, replace
 from experiments.runs import Contrast, contrast
 from experiments.study_figures import Line, lines_figure, panel
 
@@ -90,9 +89,7 @@ def _summary(verdicts: Sequence[Mapping[str, Any]]) -> str:
 def _machine(run: Path) -> dict[str, Any]:
     """What a run was made on; empty where it is not finished."""
     path = run / "results.json"
-    return (
-        json.loads(path.read_text(encoding="utf-8")).get("environment", {}) if path.exists() else {}
-    )
+    return read_results(run)["environment"] if path.exists() else {}
 
 
 def _groups(contrasts: Sequence[Contrast], names: Sequence[str]) -> list[dict[str, Any]]:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 import jax
 import jax.numpy as jnp
 
-from agents import checkpoint, durable
+from agents import checkpoint
+from envs import durable
 from experiments import processes
 from experiments.errors import ConfigError
 from experiments.positions import NEWEST, Line, check_resumable, digest_of, noted, numbers
@@ -167,7 +168,7 @@ class Saves:
             except (ValueError, OSError) as error:
                 if self.wanted != NEWEST:
                     raise ConfigError(f"checkpoint {number}: {error}; name another one") from None
-                self.job.progress.say(f"levelburst: {error}; an older checkpoint takes its place")
+                self.job.progress.say(f"levelburst: {error} (an older checkpoint takes its place)")
             else:
                 self.job.progress.say(f"{_names(wave)}: going on from update {number}")
                 return number

@@ -20,7 +20,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from agents import durable
 from experiments.config import CompareConfig
 from experiments.folder import RunFolder
 from experiments.presets import QUICK
@@ -131,6 +130,8 @@ class StudyFolder(RunFolder):
         training, test = identity(self.config, arm, seed)
         found = {"arm": arm, "training": training, "test": test, "environment": self.machine}
         self.write(f"cells/{self.cell(arm, seed)}.json", found | {"rows": rows})
+        from envs import durable  # which brings JAX
+
         durable.remove(self.training(arm, seed))  # there are many: parameters are kept only
 
     def rows(self, arm: str, seed: int) -> list[dict[str, Any]]:

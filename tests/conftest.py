@@ -12,7 +12,10 @@ os.environ.setdefault("XLA_FLAGS", LIGHT)
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from envs import levels  # noqa: E402
+
 jax.config.update("jax_num_cpu_devices", 8)  # before JAX starts
+levels.BLOCK = 256  # the same levels are found; most tests ask for few
 
 # A shell that runs the suite in the background has it ignore Ctrl-C, and its children with it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -30,7 +30,7 @@ from envs.bridges.datasets import (
     metadata_of,
     opened,
 )
-from envs.durable import DISK, make_folders, put_tree
+from envs.durable import DISK, new_folder
 from envs.layout import Layout, Part
 from envs.layout import read as read_layout
 from envs.manifest import Damaged
@@ -78,7 +78,7 @@ def export(groups: Groups, root: Path, licence: str) -> Path:
     space = spaces.Box(low, high, seen.shape[2:], kind)  # type: ignore[arg-type]
     actions = int(part.about.get("actions", 0)) or int(groups.array("action").max(initial=0)) + 1
 
-    def fill(beside: Path) -> None:
+    with new_folder(path) as beside:
         DISK.make(beside / DATA)
         storage = MinariStorage.new(
             (beside / DATA).absolute(),  # it joins relative paths to themselves
@@ -103,9 +103,6 @@ def export(groups: Groups, root: Path, licence: str) -> Path:
             episodes, metadata = zip(*_episodes(arrays, block.start))
             storage.update_episodes(episodes)
             storage.update_episode_metadata(metadata, range(first, first + len(episodes)))
-
-    make_folders(root.absolute())
-    put_tree(path, fill)
     return path
 
 

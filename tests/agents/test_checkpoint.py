@@ -80,7 +80,7 @@ def test_a_checkpoint_without_a_manifest_is_adopted_on_demand(tmp_path, paramete
     path = tmp_path / "cell"
     with checkpoint._alone() as writer:  # as before there were manifests
         writer.save(path, jax.device_get(parameters))
-    with pytest.raises(ValueError, match=r"cell was saved by .* -m agents.checkpoint .*cell"):
+    with pytest.raises(OSError, match=r"cell was saved by .* -m agents.checkpoint .*cell"):
         checkpoint.restore(path, parameters)
     checkpoint.adopt(path)
     restored = checkpoint.restore(path, parameters)

@@ -107,8 +107,8 @@ def test_a_level_is_drawn_from_its_id(draws):
 def test_train_and_test_are_disjoint_for_any_keys(name, draws):
     env = draws(name, COUNT).env
     keys = [jax.random.key(7), jax.random.key(8)]
-    train = [draw_levels(env, key, 140, split="train") for key in keys]
-    test = [draw_levels(env, key, 20, split="test") for key in keys]
+    train = [draw_levels(env, key, 60, split="train") for key in keys]
+    test = [draw_levels(env, key, 10, split="test") for key in keys]
     for one in train:
         assert (np.asarray(bucket(one.fingerprints)) > 0).all()
         for other in test:

@@ -50,7 +50,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(folder, monkeypatch
     if broken == "sync":
         monkeypatch.setattr(folder_lib.os, "fsync", fail)
     elif broken == "place":
-        monkeypatch.setattr(folder_lib.os, "replace", fail)
+        monkeypatch.setattr(folder_lib.os, "rename", fail)
     with pytest.raises((OSError, TypeError)):
         folder.write("x.json", [1, object()] if broken == "value" else [2])
     assert folder.read("x.json") == [1]

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from agents import checkpoint, manifest
+from agents import checkpoint
+from envs import manifest
 from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 from experiments.folder import RunFolder
@@ -81,27 +82,23 @@ def test_no_flip_is_silent(run):
 
 
 def test_twin_that_compares_sizes_only_is_found(run, monkeypatch):
-    entry = manifest._entry
-    monkeypatch.setattr(manifest, "_entry", lambda path: entry(path) | {"sha256": ""})
+    monkeypatch.setattr(manifest.File, "check", manifest.File.check_size)
+    assert len(silent_flips(run / "training/bursty-seed0/40", FLIPS)) > FLIPS / 2
+
+
+def loose(path: Path) -> dict:
+    """The twin: a manifest that is read, and not compared with its own hash."""
+    return json.loads(path.read_bytes())["body"]
+
+
+@pytest.mark.parametrize("reader", [manifest.unseal, loose])
+def test_a_manifest_vouches_for_itself(run, monkeypatch, reader):
     path = run / "training/bursty-seed0/40"
-    (path / manifest.NAME).unlink()
-    manifest.seal(path)
-    assert len(silent_flips(path, FLIPS)) > FLIPS / 2
-
-
-def loose(folder: Path) -> dict:
-    """The twin: a manifest that is read, and not compared with how it is spelt."""
-    return json.loads((folder / manifest.NAME).read_text()).get("files")
-
-
-@pytest.mark.parametrize("reader", [manifest._read, loose])
-def test_a_manifest_has_one_spelling(run, monkeypatch, reader):
-    path = run / "training/bursty-seed0/40"
-    text = (path / manifest.NAME).read_text()
-    monkeypatch.setattr(manifest, "_read", reader)
+    text = (path / manifest.MANIFEST).read_text()
+    monkeypatch.setattr(manifest, "unseal", reader)
     silent = 0
-    for old, new in (("schema", "rchema"), (": 1\n", ": 1 \n"), (' "files"', '  "files"')):
-        (path / manifest.NAME).write_text(text.replace(old, new, 1))
+    for old, new in (('{"sha256"', '{"SHA256"'), ('"body":', '"body": '), ("}\n", "}")):
+        (path / manifest.MANIFEST).write_text(text.replace(old, new, 1))
         try:
             checkpoint.verify(path)
             silent += 1
@@ -163,8 +160,8 @@ def test_what_files_hide_their_arrays_show(run, monkeypatch):
     path, other = (run / "training/bursty-seed0" / update for update in ("40", "20"))
     shutil.rmtree(path / "arrays")
     shutil.copytree(other / "arrays", path / "arrays")
-    (path / manifest.NAME).unlink()
-    manifest.seal(path)
+    (path / manifest.MANIFEST).unlink()
+    manifest.seal_folder(path)
     checkpoint.verify(path)
     with pytest.raises(manifest.Damaged, match="its arrays have another SHA-256"):
         checkpoint.restore(path, arrays(40))
@@ -199,7 +196,7 @@ def test_a_damaged_newest_falls_back_and_says_so(run, saves):
     damage(run, 40)
     own, said = saves()
     assert own.start([CELL]) == 20
-    assert "bursty-seed0/40 is damaged: notes.json has" in said[0] and "an older" in said[0]
+    assert "bursty-seed0/40/notes.json holds" in said[0] and "(an older" in said[0]
     damage(run, 20)
     assert own.start([CELL]) == 0 and "starts anew" in said[-1]
 
@@ -217,7 +214,7 @@ def test_one_asked_for_by_number_is_taken_or_an_error(run, saves, update):
     own, _ = saves(update)
     assert own.start([CELL]) == update
     damage(run, update)
-    with pytest.raises(ConfigError, match=rf"checkpoint {update}: .*is damaged: notes\.json"):
+    with pytest.raises(ConfigError, match=rf"checkpoint {update}: .*/notes\.json holds"):
         own.start([CELL])
 
 

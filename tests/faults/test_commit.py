@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agents import durable, manifest
+from envs import durable, manifest
 from tests.faults.crashes import calls, killed
 
 OLD, NEW = b"old" * 100, b"new" * 1000
@@ -15,11 +15,11 @@ OLD, NEW = b"old" * 100, b"new" * 1000
 
 def write_folder(path: Path, content: bytes) -> None:
     """A folder as agents.checkpoint.save makes it, by what stands for orbax here."""
-    with durable.folder(path) as partial:
+    with durable.new_folder(path) as partial:
         (partial / "arrays" / "d").mkdir(parents=True)
         for name in ("arrays/d/0", "arrays/d/1", "notes.json"):
             (partial / name).write_bytes(content)
-        manifest.seal(partial)
+        manifest.seal_folder(partial)
 
 
 def read_folder(path: Path) -> bytes | None:
@@ -27,7 +27,7 @@ def read_folder(path: Path) -> bytes | None:
     durable.sweep(path.parent)
     if not path.exists():
         return None
-    manifest.verify(path)
+    manifest.verify_folder(path)
     found = {file.read_bytes() for file in path.rglob("*") if file.name in ("0", "1", "notes.json")}
     (only,) = found
     return only
@@ -38,7 +38,7 @@ def read_file(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
 
 
-WRITERS = {"folder": (write_folder, read_folder), "file": (durable.write, read_file)}
+WRITERS = {"folder": (write_folder, read_folder), "file": (durable.write_file, read_file)}
 
 
 def violations(place: Path, writer: str, before: bytes | None) -> list[str]:
@@ -96,7 +96,7 @@ def write_in_place(path: Path, content: bytes) -> None:
 
 
 def test_twin_without_a_rename_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(durable, "folder", in_place)
+    monkeypatch.setattr(durable, "new_folder", in_place)
     monkeypatch.setitem(WRITERS, "file", (write_in_place, read_file))
     assert violations(tmp_path / "folder", "folder", OLD)
     assert violations(tmp_path / "file", "file", OLD)
@@ -104,7 +104,7 @@ def test_twin_without_a_rename_is_found(tmp_path, monkeypatch):
 
 def test_twin_that_puts_nothing_aside_is_found(tmp_path, monkeypatch):
     """Without ``recover``, a crash between the two renames leaves nothing."""
-    monkeypatch.setattr(durable, "recover", lambda path: None)
+    monkeypatch.setattr(durable, "recover", lambda *_: None)
     assert violations(tmp_path / "folder", "folder", OLD)
 
 
@@ -138,6 +138,6 @@ def test_all_is_on_the_disk_before_it_counts(tmp_path, monkeypatch, writer):
 
 
 def test_twin_without_fsync_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(durable, "sync", lambda path: None)
+    monkeypatch.setattr(durable.Disk, "sync", lambda *_: None)
     assert len(unsynced(write_folder, tmp_path / "x", monkeypatch)) > 5
-    assert unsynced(durable.write, tmp_path / "y", monkeypatch) == ["its name"]
+    assert unsynced(durable.write_file, tmp_path / "y", monkeypatch) == ["its name"]

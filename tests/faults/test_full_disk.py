@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import checkpoint, durable
+from agents import checkpoint
+from envs import durable
+from envs.durable import beside
 
 LEVELS = range(20)
 
@@ -19,7 +21,7 @@ def tree(value: float) -> dict:
 
 
 def write_file(path: Path, value: float) -> None:
-    durable.write(path, tree(value)["x"].tobytes())
+    durable.write_file(path, tree(value)["x"].tobytes())
 
 
 def read_file(path: Path) -> bytes:
@@ -66,7 +68,8 @@ def broken(place: Path, writer: str, size: int) -> list[str]:
             write(path, 2.0)
         found.append("nothing was raised")
     except OSError as error:
-        found += [] if str(path) in str(error) else [f"no path: {error}"]
+        told = str(error).replace(str(beside(path)), str(path))  # what is written there, or beside
+        found += [] if str(path) in told else [f"no path: {error}"]
     try:
         found += [] if read(path) == before else ["the older data changed"]
     except (OSError, ValueError) as error:

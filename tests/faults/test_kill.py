@@ -17,7 +17,8 @@ from tests.faults.runs import TINY, digests, flags, updates
 # that a save is made of (0: of none), or when asked from outside.
 CHILD = """
 import os, signal, sys
-from agents import durable, checkpoint, manifest
+from agents import checkpoint
+from envs import durable, manifest
 left = int(sys.argv.pop(1))
 def deadly(module, name):
     function = getattr(module, name)
@@ -29,8 +30,8 @@ def deadly(module, name):
         return function(*arguments, **more)
     setattr(module, name, call)
 if left:
-    for module, name in ((durable, "sync"), (os, "rename"), (manifest, "seal"), (durable, "remove"),
-                         (checkpoint, "_packed")):
+    for module, name in ((durable.Disk, "sync"), (os, "rename"), (manifest, "seal_folder"),
+                         (durable, "remove"), (checkpoint, "_packed")):
         deadly(module, name)
 {twin}
 from experiments.cli import main

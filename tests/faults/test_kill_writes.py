@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import checkpoint, durable
+from agents import checkpoint
+from envs import durable
 
 WRITE = """
 import itertools, sys
@@ -25,13 +26,13 @@ for number in itertools.count(first):
 # Without a place beside: orbax writes, and the manifest follows, where the old checkpoint was.
 IN_PLACE = """
 import contextlib, shutil
-from agents import durable
+from envs import durable
 @contextlib.contextmanager
 def folder(path):
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir()
     yield path
-durable.folder = folder
+durable.new_folder = folder
 """
 
 

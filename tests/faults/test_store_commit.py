@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from envs import durable, writer
-from envs.durable import DISK, partial
+from envs.durable import DISK, beside
 from tests.faults.stores import Crash, Shaky, contents, fill, plan, state
 
 FEW = ("reward", "fingerprint")  # arrays: every file is a few steps more
@@ -66,9 +66,9 @@ def test_a_new_store_is_there_or_not(tmp_path, lose):
 
 def broken_sync(path, data, disk=DISK):
     """The guard removed: the content is renamed into its place before it is on the disk."""
-    disk.remove(partial(path))
-    disk.write(partial(path), data)
-    disk.rename(partial(path), path)
+    disk.remove(beside(path))
+    disk.write(beside(path), data)
+    disk.rename(beside(path), path)
     disk.sync(path.parent)
 
 
@@ -102,15 +102,15 @@ def broken_folder(path, files, disk=DISK):
             if folder != path.parent:
                 disk.sync(folder)
 
-    durable.put_folder(path, files, Forgetful())
+    durable.write_folder(path, files, Forgetful())
 
 
 @pytest.mark.parametrize(
     ("name", "broken", "lose"),
     [
-        ("put_file", broken_sync, True),
-        ("put_file", broken_rename, False),
-        ("put_folder", broken_folder, True),
+        ("write_file", broken_sync, True),
+        ("write_file", broken_rename, False),
+        ("write_folder", broken_folder, True),
     ],
 )
 def test_without_its_guard_a_crash_shows(tmp_path, monkeypatch, name, broken, lose):
@@ -120,7 +120,7 @@ def test_without_its_guard_a_crash_shows(tmp_path, monkeypatch, name, broken, lo
 
 
 def test_without_the_order_a_crash_shows(tmp_path, monkeypatch):
-    monkeypatch.setattr(writer.Writer, "put", broken_order(durable.put_folder))
+    monkeypatch.setattr(writer.Writer, "put", broken_order(durable.write_folder))
     with pytest.raises((AssertionError, OSError, ValueError)):
         outcomes(tmp_path, 1, lose=False)
 

@@ -65,7 +65,7 @@ def test_without_its_guard_a_full_disk_leaves_half_a_file(tmp_path, monkeypatch)
     fill(path, plan(), shards=1)
     before = contents(path)
     size = bytes_of_a_shard(tmp_path / "size")
-    monkeypatch.setattr("envs.writer.put_file", broken)
+    monkeypatch.setattr("envs.writer.write_file", broken)
     with pytest.raises(OSError):
         fill(path, plan(), Full(size + len(before["manifest.json"]) - 1), shards=1)
     assert contents(path) != before

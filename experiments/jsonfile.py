@@ -1,0 +1,70 @@
+"""JSON from a file that anybody may have written: plain, of bounded size, or a mistake in one line.
+
+What JSON makes of a few bytes can take twenty times their memory, so values are counted before they
+are made.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+LARGEST = 64 * 2**20
+"""Bytes of a file, and of a line where there is one value a line."""
+VALUES = 6_000_000
+"""Values in a file, and in a line, at most."""
+
+
+def read(path: Path) -> Any:
+    """The value that a file holds.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        ValueError: it is no regular file, too large, or no JSON.
+    """
+    size = _size(path)
+    if size > LARGEST:
+        raise ValueError(f"it has {size} bytes, {LARGEST} are the most")
+    return _parsed(path.read_bytes())
+
+
+def lines(path: Path) -> Iterator[tuple[int, Any]]:
+    """Number, from 1, and value of each line of a file; a ValueError stands for the value of a line
+    that is none. Nothing where there is no file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no regular file.
+    """
+    if not path.exists():
+        return
+    _size(path)
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(LARGEST + 1):
+            number += 1
+            try:
+                if len(line) > LARGEST:
+                    raise ValueError(f"a line has more than {LARGEST} bytes")
+                yield number, _parsed(line)
+            except ValueError as error:
+                yield number, error
+
+
+def _size(path: Path) -> int:
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):  # a pipe would never end
+        raise ValueError("it is no regular file")
+    return found.st_size
+
+
+def _parsed(data: bytes) -> Any:
+    if sum(map(data.count, (b",", b"[", b"{"))) > VALUES:
+        raise ValueError(f"it holds more than {VALUES} values")
+    try:
+        return json.loads(data.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None

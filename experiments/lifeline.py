@@ -1,0 +1,100 @@
+"""The lines between process 0 and the others, open as long as they train together: a process that
+ends is noticed at once, whatever the rest are at, and is named."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket
+import sys
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+GRACE = 15.0  # seconds that a process has to end by itself once another is lost
+PROBE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # a machine that is gone, too
+END, LINE = b"end\n", 64
+
+
+class Lifeline:
+    """What a process hears of the others, in a thread of its own. A line that closes before its
+    process has said that it is done means that the process is lost; process 0, which has a line to
+    each, tells the others which. Who learns of it and does not end by itself is ended.
+
+    Args:
+        process: which this is.
+        count: how many there are.
+        lines: to whom this process has one: process 0 to all, the others to process 0.
+    """
+
+    def __init__(self, process: int, count: int, lines: Mapping[int, socket.socket]):
+        self.process, self.count, self._lines = process, count, dict(lines)
+        self._lost: int | None = None
+        self._done: int | None = None
+        self._known, self._over = threading.Event(), threading.Event()
+        for line in self._lines.values():
+            line.settimeout(None)
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            for name, value in PROBE.items():
+                if hasattr(socket, name):  # macOS has no TCP_KEEPIDLE
+                    line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        self._watch = threading.Thread(target=self._listen, name="levelburst-lifeline", daemon=True)
+        self._watch.start()
+
+    def lost(self, wait: float = 5.0) -> int | None:
+        """The process that was lost first, or else the last that was done; it may take a moment
+        to be known."""
+        self._known.wait(wait)
+        return self._done if self._lost is None else self._lost
+
+    def message(self, lost: int) -> str:
+        """What a person has to know."""
+        return (
+            f"process {lost} of {self.count} has ended, and process {self.process} cannot go on "
+            "without it; once all can be started again, go on with `levelburst resume`"
+        )
+
+    def end(self) -> None:
+        """Says that this process is done, well or because it was asked to stop; what becomes of the
+        others no longer matters to it."""
+        self._over.set()
+        self._tell(END)
+
+    def _tell(self, said: bytes) -> None:
+        for line in self._lines.values():
+            with contextlib.suppress(OSError):
+                line.sendall(said)
+
+    def _listen(self) -> None:
+        with selectors.DefaultSelector() as ears:
+            for index, line in self._lines.items():
+                ears.register(line, selectors.EVENT_READ, index)
+            while ears.get_map():
+                for key, _ in ears.select():
+                    line: Any = key.fileobj
+                    said = _heard(line)
+                    if said == END:
+                        self._done = key.data
+                        ears.unregister(line)
+                    elif not self._over.is_set():
+                        self._mourn(int(said) if said.strip().isdigit() else key.data)
+                        return
+                    else:
+                        ears.unregister(line)
+
+    def _mourn(self, lost: int) -> None:
+        self._lost = lost
+        self._tell(b"%d\n" % lost)
+        self._known.set()
+        if not self._over.wait(GRACE):  # it waits for the lost one, or compiles
+            print(f"levelburst: {self.message(lost)}", file=sys.stderr, flush=True)
+            os._exit(1)
+
+
+def _heard(line: socket.socket) -> bytes:
+    """The first word on a line; an empty one where it is closed."""
+    try:
+        return line.recv(LINE).split(b"\n")[0] + b"\n"
+    except OSError:
+        return b"\n"

@@ -1,0 +1,219 @@
+"""One of several processes is killed: the others name it and end; the run comes to its bits."""
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from experiments import lifeline
+from experiments.lifeline import Lifeline
+from experiments.positions import numbers
+from tests.experiments.listeners import LOOPBACK, addresses
+from tests.faults.runs import TINY, digests, flags, updates
+
+COUNT, UPDATES = 4, 120
+CONFIG = TINY.__class__(
+    **{**TINY.__dict__, "updates": UPDATES, "report_every": 8, "seeds": 2, "data": 2}
+)
+LIMIT = 60  # seconds in which nobody may be left
+CHILD = "import sys\n{twin}\nfrom experiments.cli import main\nmain()\n"
+DEAF = """
+from experiments.lifeline import Lifeline
+Lifeline._mourn = lambda self, lost: None
+"""
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+class Together:
+    """A comparison of ``COUNT`` processes, of which one is killed again and again.
+
+    Args:
+        root: where its folder, ``run``, lies.
+        env: environment variables.
+        twin: source that takes a guard away.
+    """
+
+    def __init__(self, root: Path, env: dict[str, str], twin: str = ""):
+        self.root, self.env, self.child = root, env, CHILD.replace("{twin}", twin)
+        self.run = root / "run"
+
+    def start(self) -> list[subprocess.Popen[str]]:
+        words = [*flags(CONFIG), "--out", "run"]
+        if (self.run / "config.json").exists():
+            words = ["resume", "run"]
+        words += ["--coordinator", f"127.0.0.1:{free_port()}", "--processes", str(COUNT)]
+        command = [sys.executable, "-c", self.child, *words]
+        return [
+            subprocess.Popen(
+                [*command, "--process", str(index)], cwd=self.root, env=self.env, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )
+            for index in range(COUNT)
+        ]  # fmt: skip
+
+    def finish(self) -> None:
+        started = self.start()
+        try:
+            ended = [process.communicate(timeout=900) for process in started]
+        finally:
+            for process in started:
+                process.kill()
+        assert [process.returncode for process in started] == [0] * COUNT, ended
+
+    def lose(self, index: int, draw: random.Random) -> tuple[list[str], set[str]]:
+        """Kills a process while they train; what the others said then, and where all listened."""
+        started = self.start()
+        try:
+            self._train_a_little(started[0])
+            heard = set().union(*(addresses(process.pid) for process in started))
+            time.sleep(draw.uniform(0, 0.1))
+            os.kill(started[index].pid, signal.SIGKILL)
+            end = time.monotonic() + LIMIT
+            for process in started:
+                process.wait(timeout=max(end - time.monotonic(), 0.01))
+        finally:
+            for process in started:
+                process.kill()
+        rest = [process for process in started if process is not started[index]]
+        assert [process.returncode for process in rest] == [1] * (COUNT - 1)
+        return [process.communicate()[1] for process in rest], heard
+
+    def _train_a_little(self, process: subprocess.Popen) -> None:
+        place = self.run / "training" / "bursty-seed1"
+        before = numbers(place)
+        end = time.monotonic() + 900
+        while process.poll() is None and time.monotonic() < end and numbers(place) == before:
+            time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def quiet(tmp_path_factory, environment) -> Path:
+    """The run in which nobody dies."""
+    together = Together(tmp_path_factory.mktemp("quiet"), environment)
+    together.finish()
+    return together.run
+
+
+def survives(together: Together, quiet: Path, lost: list[int]) -> None:
+    """Loses these processes, one at a time, and compares what becomes of the run."""
+    draw = random.Random(len(lost))
+    for number, index in enumerate(lost):
+        said, heard = together.lose(index, draw)
+        assert heard and heard <= LOOPBACK
+        for text in said:
+            assert f"process {index} of {COUNT} has ended" in text, text
+            assert "`levelburst resume`" in text and "Traceback" not in text
+        if max(numbers(together.run / "training" / "bursty-seed1"), default=0) > UPDATES // 2:
+            together.finish()
+            same(together.run, quiet)
+            os.rename(together.run, together.root / f"run{number}")
+    together.finish()
+    same(together.run, quiet)
+
+
+def same(run: Path, quiet: Path) -> None:
+    for seed in range(2):
+        cell = f"bursty-seed{seed}"
+        assert digests(run, cell, UPDATES) == digests(quiet, cell, UPDATES)
+        cells = [(path / f"cells/{cell}.json").read_bytes() for path in (run, quiet)]
+        assert cells[0] == cells[1]
+    assert sorted(updates(run)) == sorted(updates(quiet))  # each update counted once
+
+
+def test_two_processes_are_lost(tmp_path, environment, quiet):
+    survives(Together(tmp_path, environment), quiet, [2, 0])
+
+
+@pytest.mark.slow
+def test_twenty_processes_are_lost(tmp_path, environment, quiet):
+    survives(Together(tmp_path, environment), quiet, [index % COUNT for index in range(1, 21)])
+
+
+@pytest.mark.slow
+def test_twin_that_is_deaf_names_nobody(tmp_path, environment):
+    said, _ = Together(tmp_path, environment, DEAF).lose(2, random.Random(0))
+    assert not any("process 2 of 4 has ended" in text for text in said)
+
+
+# The lines alone. -------------------------------------------------------------------------------
+@pytest.fixture
+def lines(monkeypatch):
+    """lines(count) -> (the lines of process 0 to the others, those of the others, who was ended).
+    Processes that ought to end by themselves are threads here, and do not."""
+    ended, opened = [], []
+    monkeypatch.setattr(lifeline, "GRACE", 0.05)
+    monkeypatch.setattr(lifeline.os, "_exit", ended.append)
+
+    def connect(count: int):
+        pairs = []
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            for _ in range(count - 1):
+                there = socket.create_connection(server.getsockname())
+                pairs.append((server.accept()[0], there))
+        opened.extend(line for pair in pairs for line in pair)
+        ours = {index: pair[0] for index, pair in enumerate(pairs, 1)}
+        return ours, {index: pair[1] for index, pair in enumerate(pairs, 1)}, ended
+
+    yield connect
+    for line in opened:
+        line.close()
+
+
+def die(line: socket.socket) -> None:
+    line.shutdown(socket.SHUT_RDWR)
+
+
+def lost_of(one: Lifeline) -> int | None:
+    one._watch.join(30)
+    assert not one._watch.is_alive()
+    return one.lost(0)
+
+
+@pytest.mark.parametrize("deaf", [False, True], ids=["whole", "twin"])
+def test_all_learn_who_was_lost(lines, monkeypatch, capfd, deaf):
+    """The twin tells nobody: process 1 then blames process 0, which ended because of it."""
+    ours, theirs, ended = lines(3)
+    if deaf:
+        monkeypatch.setattr(Lifeline, "_tell", lambda *_: None)
+    leader = Lifeline(0, 3, ours)
+    other = Lifeline(1, 3, {0: theirs[1]})
+    die(theirs[2])
+    assert lost_of(leader) == 2
+    die(ours[1])  # the leader ends
+    assert (lost_of(other) == 2) is not deaf
+    assert ended == [1, 1]
+    told = capfd.readouterr().err
+    assert "levelburst: process 2 of 3 has ended, and process 0 cannot go on" in told
+    assert ("process 2 of 3 has ended, and process 1 cannot go on" in told) is not deaf
+
+
+def test_the_others_learn_that_the_leader_was_lost(lines):
+    ours, theirs, ended = lines(2)
+    other = Lifeline(1, 2, {0: theirs[1]})
+    die(ours[1])
+    assert lost_of(other) == 0 and ended == [1]
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["whole", "twin"])
+def test_who_is_done_is_not_lost(lines, monkeypatch, silent):
+    """The twin leaves without a word."""
+    ours, theirs, ended = lines(3)
+    if silent:
+        monkeypatch.setattr(Lifeline, "end", lambda self: None)
+    leader = Lifeline(0, 3, ours)
+    others = [Lifeline(index, 3, {0: theirs[index]}) for index in (1, 2)]
+    for one, line in zip(others, (theirs[1], theirs[2])):
+        one.end()
+        die(line)
+    lost_of(leader)
+    assert (ended == []) is not silent
