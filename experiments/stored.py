@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def question(results: Mapping[str, Any]) -> dict[str, Any]:
             if row.get(measure) is not None:
                 cells.setdefault((*place, measure), []).append(row[measure])
     return {
-        "command": results["command_line"],
+        "command": _anywhere(results["command_line"]),
         "text": results["text"],
         "environment": {
             name: results["environment"][name] for name in ("processor", "cores", "jax", "commit")
@@ -63,6 +64,14 @@ def question(results: Mapping[str, Any]) -> dict[str, Any]:
         "fields": [*names, "measure"],
         "cells": [_cell(place, interval(found)) for place, found in cells.items()],
     }
+
+
+def _anywhere(command: str) -> str:
+    """A command line without where its results went."""
+    words = shlex.split(command)
+    at = [i for i, word in enumerate(words) if word.partition("=")[0] == "--out"]
+    gone = {*at, *(i + 1 for i in at if "=" not in words[i])}
+    return shlex.join(word for i, word in enumerate(words) if i not in gone)
 
 
 def run(results: Mapping[str, Any], records: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,8 @@ def draw(results: Mapping[str, Any], target: Any) -> None:
             handles |= draw_lines(axis, lines, names)
             axis.set_xlabel(across(results["axes"]))
             if index % wide == 0 or measure != drawn[index - 1][0]:
-                axis.set_ylabel(measure if measure == "success" else TOLD[measure])
+                told = measure if measure == "success" else TOLD[measure]
+                axis.set_ylabel(textwrap.fill(told, 32))
         figure.legend(
             list(handles.values()), list(handles), loc="outside upper center", ncols=4,
             frameon=False,

@@ -45,6 +45,14 @@ def test_what_is_stored_is_shown_once_and_has_its_picture():
     assert all((STORED / f"{name}.json").is_file() for name in shown)  # nothing waits
 
 
+@pytest.mark.parametrize("given", ["--out /home/me/x", "--out=/home/me/x", ""])
+def test_a_stored_command_says_nothing_of_where(given):
+    words = f"levelburst signals plot forks {given} --preset quick"
+    assert stored._anywhere(words) == "levelburst signals plot forks --preset quick"
+    kept = [json.loads(path.read_text()).get("command") or "" for path in STORED.glob("*.json")]
+    assert not [command for command in map(str, kept) if "--out" in command or " /" in command]
+
+
 @pytest.mark.parametrize(("page", "first"), [
     ("docs/findings.md", r"\| −?\d\.\d\d \|"), ("README.md", r"\| −?\d\.\d\d ± "),
 ])  # fmt: skip
