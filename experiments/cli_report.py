@@ -68,7 +68,7 @@ def _written(path: Path, write: Callable[[], None]) -> int:
         write()
     except ConfigError:
         raise
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ConfigError(
             f"{path / 'results.json'} cannot be drawn: {error}; levelburst resume {path} (or the "
             "study's command) makes it again"

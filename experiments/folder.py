@@ -67,7 +67,7 @@ class RunFolder:
         """An existing run.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: there is none, or it holds a link: who goes on with it would write there.
         """
         if not (path / "config.json").is_file():
             raise ConfigError(f"no run at {path}: config.json is missing; name a run's folder")
@@ -78,6 +78,7 @@ class RunFolder:
                 f"no run at {path}: config.json is not one that levelburst compare wrote; "
                 "name a run's folder"
             )
+        refuse_links(path)
         return folder
 
     def discard(self) -> None:
@@ -194,6 +195,17 @@ def environment(devices: list[Any]) -> dict[str, Any]:
         "processor": _processor(),
         "commit": _commit(),
     }
+
+
+def refuse_links(folder: Path) -> None:
+    """Raises ConfigError where a folder holds a link, however deep."""
+    for inner, folders, files in os.walk(folder):
+        for path in (Path(inner, name) for name in folders + files):
+            if path.is_symlink():
+                raise ConfigError(
+                    f"{path} is a link, and what is written to a run's folder is to stay in it; "
+                    "put the file there, or link the whole folder"
+                )
 
 
 def _holds(path: Path) -> bool:

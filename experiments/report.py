@@ -66,7 +66,7 @@ def write_report(folder: Path) -> Path:
 
     Raises:
         FileNotFoundError: no results.json.
-        ValueError: results.json is no JSON object of schema 1.
+        ValueError: results.json is no JSON object of schema 1, or its parts are of other kinds.
     """
     replays = read_replays(folder)
     page = render(read_results(folder), read_metrics(folder), folder.resolve().name, replays)
@@ -111,7 +111,12 @@ def read_results(folder: Path) -> dict[str, Any]:
     schema = results.get("schema") if isinstance(results, dict) else None
     if schema != SCHEMA:
         raise ValueError(f"{path}: expected an object with schema {SCHEMA}, got schema {schema}")
-    return {"config": {}, "environment": {}, "rows": [], "verdicts": []} | results
+    found = {"config": {}, "environment": {}, "rows": [], "verdicts": []} | results
+    for part, kind in (("config", dict), ("environment", dict), ("rows", list), ("verdicts", list)):
+        items = found[part] if kind is list and isinstance(found[part], list) else []
+        if not isinstance(found[part], kind) or not all(isinstance(x, dict) for x in items):
+            raise ValueError(f"{path}: its {part} are not as levelburst writes them")
+    return found
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -316,7 +316,7 @@ def _load(path: Path, kind: type) -> Any:
         found = jsonfile.read(path)
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from None
-    if not isinstance(found, kind):
+    if not isinstance(found, kind) or (kind is list and not all(type(x) is dict for x in found)):
         raise ConfigError(f"{path} is not one that levelburst wrote")
     return found
 

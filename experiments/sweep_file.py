@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from experiments import config as config_lib
+from experiments import jsonfile
 from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 from experiments.families import known
@@ -26,13 +27,15 @@ def read(path: Path) -> SweepSpec:
         ConfigError: the first mistake found.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(jsonfile.content(path).decode())
     except FileNotFoundError:
         raise ConfigError(f"no file {path}; name a sweep's TOML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is no TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{path} is no TOML: it is nested too deep") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
     try:
         spec = parse(tables, path.stem)
         check(spec)

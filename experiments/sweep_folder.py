@@ -7,17 +7,19 @@ import dataclasses
 import fcntl
 import json
 import math
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 from experiments.errors import ConfigError
-from experiments.folder import RunFolder
+from experiments.folder import RunFolder, refuse_links
 from experiments.sweep_spec import SweepSpec, flags
 
 # How a sweep is run, not what it asks: a resumed one may change it.
 MANNER = ("retries", "concurrent", "cpus", "gpus", "tpus", "resources")
+NAME = re.compile(r"trial-\d{3,}")
 OVER = ("finished", "stopped", "diverged")  # trials that a resumed sweep leaves as they are
 
 
@@ -75,6 +77,7 @@ class SweepFolder(RunFolder):
                 f"no sweep at {path}: sweep.json is not one that levelburst sweep wrote; name a "
                 "sweep's folder"
             )
+        refuse_links(path)
         return folder
 
     def discard(self) -> None:
@@ -130,6 +133,8 @@ class SweepFolder(RunFolder):
         try:
             found = [Trial(**trial) for trial in stored]
             for trial in found:  # JSON knows no tuples
+                if not NAME.fullmatch(trial.name):  # a folder is made of it
+                    raise ValueError(f"a trial has the name {trial.name!r}")
                 trial.tests = [(tests, objective) for tests, objective in trial.tests]
                 trial.settings = {
                     field: tuple(value) if isinstance(value, list) else value

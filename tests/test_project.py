@@ -1,10 +1,12 @@
 """What the packaging promises: pinned, hashed, complete requirements that name no address."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.version import Version
 
 ROOT = Path(__file__).parents[1]
 BASE = ROOT / "requirements" / "base.txt"
@@ -67,6 +69,26 @@ def test_dev_holds_base_at_the_same_versions(project):
     declared = project["project"]["optional-dependencies"]["dev"]
     assert base.items() - dev.items() == set()
     assert {normal(name) for name in declared} - dev.keys() == set()
+
+
+def advised(found: dict[str, str]) -> list[str]:
+    """The advisories of requirements/advisories.json that pinned versions are too old for."""
+    known = json.loads((ROOT / "requirements/advisories.json").read_text(encoding="utf-8"))
+    return [
+        f"{name} {found[name]}: {identity} is mended in {fixed}"
+        for name, own in known.items()
+        for identity, fixed in own.items()
+        if name in found and Version(found[name]) < Version(fixed)
+    ]
+
+
+def test_no_pin_is_older_than_the_mend_of_a_known_advisory():
+    """Offline, so as of the day that the list was written; pip-audit asks for today's."""
+    found = pins(DEV.read_text(encoding="utf-8"))
+    assert advised(found) == []
+    assert advised(found | {"jinja2": "3.1.5"}) == [
+        "jinja2 3.1.5: CVE-2025-27516 is mended in 3.1.6"
+    ]
 
 
 def test_build_requirements_are_stated_alike(project):
