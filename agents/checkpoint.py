@@ -102,12 +102,12 @@ def _told(path: Path) -> dict[str, Any]:
     """All of notes.json: ``arrays``, ``sha256`` and ``notes``."""
     try:
         told = json.loads((path / NOTES).read_bytes())
-        _, _, notes = (told[name] for name in ("arrays", "sha256", "notes"))
-        for _, kind, shape in told["arrays"] or ():
-            kind.strip(), list(shape)
-        notes.keys()
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise Damaged(f"{path / NOTES} is not as it was saved; restore it from a copy") from None
+        arrays = [(str(name), str(kind), list(shape)) for name, kind, shape in told["arrays"] or ()]
+        whole = isinstance(told["notes"], dict) and "sha256" in told
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        whole, arrays = False, []
+    if not whole or arrays != [tuple(x) for x in told["arrays"] or ()]:
+        raise Damaged(f"{path / NOTES} is not as it was saved; restore it from a copy")
     return told
 
 

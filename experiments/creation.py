@@ -9,7 +9,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from envs import durable
 from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 from experiments.families import BRIDGES
@@ -37,6 +36,7 @@ def create(
     Raises:
         ConfigError: a mistake that only building and drawing show; nothing is made.
     """
+    from envs import durable
     from experiments import suite as suite_lib
     from experiments.compare import Comparison
     from experiments.experts import equip

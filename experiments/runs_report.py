@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments import jsonfile
 from experiments.figures import SPLITS
 from experiments.page import page
-from experiments.report import FILTERS, brackets, read_results, replace
+from experiments.report import FILTERS, brackets, replace
 from experiments.runs import Contrast, contrast
 from experiments.study_figures import Line, lines_figure, panel
 
@@ -89,7 +90,8 @@ def _summary(verdicts: Sequence[Mapping[str, Any]]) -> str:
 def _machine(run: Path) -> dict[str, Any]:
     """What a run was made on; empty where it is not finished."""
     path = run / "results.json"
-    return read_results(run)["environment"] if path.exists() else {}
+    found = jsonfile.read(path).get("environment", {}) if path.exists() else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _groups(contrasts: Sequence[Contrast], names: Sequence[str]) -> list[dict[str, Any]]:
