@@ -41,7 +41,7 @@ def growth(samples: list[int]) -> int:
 def test_a_leak_is_growth_and_a_saw_is_none():
     saw = [10**9 + (i % 7) * 10**6 for i in range(100)]
     assert growth(saw) <= 0
-    assert growth([x + i * 10**6 for i, x in enumerate(saw)]) > SLACK
+    assert growth([x + i * 2 * 10**6 for i, x in enumerate(saw)]) > SLACK
     assert growth([min(i, 20) * 10**8 for i in range(100)]) <= 0  # warms up
 
 
