@@ -60,8 +60,15 @@ def noted(path: Path) -> dict[str, Any]:
 
 
 def settings(config: CompareConfig) -> dict[str, Any]:
-    """What of a config a training is held to."""
+    """What of a config a training is held to; of a store, what it holds and not where it lies.
+
+    Raises:
+        OSError: the store is not there.
+    """
     fields = dataclasses.asdict(config)
+    if config.store:
+        content = (Path(config.store) / "manifest.json").read_bytes()
+        fields["store"] = f"SHA-256 {hashlib.sha256(content).hexdigest()}"
     return {name: _plain(value) for name, value in fields.items() if name not in FREE}
 
 

@@ -87,3 +87,17 @@ def test_twin_that_compares_nothing_is_found(changed, monkeypatch):
     monkeypatch.setattr(positions, "refuse_changed", lambda *_: None)
     code, err = changed(**MANY)
     assert code == 1 and "JAX was reached" in err
+
+
+def test_a_store_is_told_by_what_it_holds(changed, tmp_path):
+    """Another place is no change; other content is one."""
+    for name, content in (("here", "1"), ("there", "1"), ("grown", "2")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(content)
+    config = dataclasses.replace(TINY, store=str(tmp_path / "here"))
+    notes = {"notes": {"settings": positions.settings(config)}}
+    (tmp_path / "run/training/bursty-seed0/8/notes.json").write_text(json.dumps(notes))
+    for name in ("here", "there"):
+        assert changed(store=str(tmp_path / name)) == (1, "levelburst: JAX was reached\n")
+    code, err = changed(store=str(tmp_path / "grown"))
+    assert code == 2 and "store 'SHA-256 6b86b273" in err and "is now 'SHA-256 d4735e3a" in err
