@@ -11,6 +11,9 @@ import xarray
 import envs
 from envs.origin import level_of
 from envs.store import Store
+from experiments import cli, fault
+from experiments.compare import Comparison
+from tests.envs.worlds import same
 from tests.experiments.conftest import DEVICES, SMOKE, Levelburst
 from tests.faults.stores import contents
 
@@ -43,10 +46,28 @@ def losses(path: Path) -> list[tuple]:
     return [tuple(line[x] for x in fields) for line in lines if line["kind"] == "train"]
 
 
-def test_training_reads_the_same_losses(folder, call):
-    compare = (*RUN, "--store", "store", "--out", "stored")
-    done = call(*compare)
+@pytest.fixture(scope="module")
+def stored(folder, call) -> Path:
+    """The comparison again, trained on the store."""
+    done = call(*RUN, "--store", "store", "--out", "stored")
     assert done.returncode == 0, done.stderr
+    return folder / "stored"
+
+
+@pytest.mark.parametrize("update", [0, 3])
+def test_the_batch_of_an_update_is_read_again(stored, update):
+    """Where a number is not finite, its batch is looked up: it is that of the run which generates
+    the same groups, to the bit."""
+    read, made = (
+        fault.batch(Comparison(*cli._load(path)), ("isolated-chunks", 0), update)
+        for path in (stored, stored.with_name("generated"))
+    )
+    assert same(read, made)
+    again = fault.batch(Comparison(*cli._load(stored)), ("isolated-chunks", 0), 1)
+    assert not same(read, again)  # the twin: another update's
+
+
+def test_training_reads_the_same_losses(folder, stored):
     found = losses(folder / "stored")
     assert len(found) == 4 and found == losses(folder / "generated")
     rows = [
