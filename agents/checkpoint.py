@@ -65,28 +65,45 @@ def verify(path: Path) -> None:
     durable.recover(path)
     if not path.is_dir():
         raise FileNotFoundError(f"no checkpoint at {path}")
-    if (path / ORBAX).exists():
+    if _old(path):
         raise Damaged(
-            f"{path} was saved by a version that wrote no manifests, so it cannot be verified; if "
-            f"you trust it: python -m agents.checkpoint {path}"
+            f"{path} was saved by an older version, whose manifest this one does not know; if you "
+            f"trust it: python -m agents.checkpoint {path}"
         )
     manifest.verify_folder(path)
 
 
 def adopt(path: Path) -> None:
-    """Gives a checkpoint of a version that wrote no manifests one, unseen.
+    """Gives a checkpoint of a version that wrote no manifest, or one of another form, its own,
+    unseen.
 
     Raises:
         ValueError: it is none.
     """
-    if not (path / ORBAX).exists():
-        raise ValueError(f"{path} is no checkpoint without a manifest")
+    if not _old(path):
+        raise ValueError(f"{path} is no checkpoint of an older version")
     with durable.new_folder(path) as partial:
+        if (path / NOTES).exists():
+            shutil.copytree(path, partial, dirs_exist_ok=True)
+            (partial / manifest.MANIFEST).unlink()
+            manifest.seal_folder(partial)
+            return
         shutil.copytree(path, partial / ARRAYS)
         (partial / NOTES).write_text(
             '{"arrays": null, "sha256": null, "notes": {}}\n', encoding="utf-8"
         )
         manifest.seal_folder(partial)
+
+
+def _old(path: Path) -> bool:
+    """Whether a version wrote it that knew no manifests, or spelt them over several lines."""
+    if (path / ORBAX).exists():
+        return True
+    try:
+        with (path / manifest.MANIFEST).open("rb") as file:
+            return file.read(2) == b"{\n"
+    except OSError:
+        return False
 
 
 def notes(path: Path) -> dict[str, Any]:

@@ -43,9 +43,9 @@ class Disk:
         with _named(path):
             file = os.open(path, os.O_RDONLY)
             try:
-                if whole := getattr(fcntl, "F_FULLFSYNC", 0):  # macOS: fsync stops at its cache
-                    fcntl.fcntl(file, whole)
-                else:
+                try:  # on macOS fsync stops at the disk's cache
+                    fcntl.fcntl(file, fcntl.F_FULLFSYNC)  # type: ignore[attr-defined]
+                except (AttributeError, OSError):  # no macOS, or a file system that cannot
                     os.fsync(file)
             finally:
                 os.close(file)
@@ -87,7 +87,8 @@ def new_folder(path: Path, disk: Disk = DISK) -> Iterator[Path]:
     place of what was there. Folders above it that lack are made.
 
     Raises:
-        OSError: it could not be written; what was there is as before, the message names a path.
+        OSError: it could not be written, the message names a path; what was there is as before, or
+            the new is there whole.
     """
     make_folders(path.parent, disk)
     recover(path, disk)
@@ -133,7 +134,8 @@ def make_folders(path: Path, disk: Disk = DISK) -> None:
     """Makes a folder and those above it that lack; each name is on the disk afterwards."""
     for folder in reversed((path, *path.parents)):
         if not folder.is_dir():
-            disk.make(folder)
+            with contextlib.suppress(FileExistsError):  # somebody else was faster
+                disk.make(folder)
             disk.sync(folder.parent)
 
 

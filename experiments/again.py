@@ -30,7 +30,7 @@ def restored(job: Comparison, cells: list[Cell]) -> Iterator[tuple[Cell, list[re
             kept = [job.folder.checkpoint(*cell) for cell in padded]
             try:
                 parameters = job.stack([checkpoint.restore(path, like) for path in kept])
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 raise ConfigError(str(error)) from None
             for cell, result in zip(wave, job.test(tester, padded, parameters)):
                 yield cell, job.rows(cell, result)

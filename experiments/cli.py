@@ -178,6 +178,7 @@ def _store(arguments: list[str]) -> int:
 def _resume(arguments: list[str]) -> int:
     given = _parse(ResumeConfig, "resume", _positional(arguments))
     config, folder = _load(given.run)
+    folder.refuse_links()
     config = _elsewhere(config, given)
     check(config)
     positions.check_resumable(folder, config, given.checkpoint)
@@ -251,6 +252,7 @@ def _conclude(path: Path, found: dict[str, Any]) -> None:
 def _evaluate(arguments: list[str]) -> int:
     given = _parse(EvaluateRunConfig, "evaluate", _positional(arguments))
     config, folder = _load(given.run)
+    folder.refuse_links()
     changes = {
         field: value
         for field, value in (

@@ -68,7 +68,9 @@ def run(arguments: list[str], parse: Parse, cores: int) -> int:
     from experiments.sweep_folder import SweepFolder
 
     if given.resume:
-        SweepFolder.open(path).go_on(spec)
+        begun = SweepFolder.open(path)
+        begun.refuse_links()
+        begun.go_on(spec)
     else:
         SweepFolder.refuse(path, overwrite=given.overwrite)
     if given.address:

@@ -17,6 +17,8 @@ from experiments import jsonfile, positions
 from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 
+TRACKERS = ("wandb", "trackio", "tensorboard")  # folders of theirs
+
 
 class RunFolder:
     """``runs/NAME/``. Every file is written whole, beside its place, and renamed into it."""
@@ -67,7 +69,7 @@ class RunFolder:
         """An existing run.
 
         Raises:
-            ConfigError: there is none, or it holds a link: who goes on with it would write there.
+            ConfigError: there is none.
         """
         if not (path / "config.json").is_file():
             raise ConfigError(f"no run at {path}: config.json is missing; name a run's folder")
@@ -78,8 +80,19 @@ class RunFolder:
                 f"no run at {path}: config.json is not one that levelburst compare wrote; "
                 "name a run's folder"
             )
-        refuse_links(path)
         return folder
+
+    def refuse_links(self) -> None:
+        """Raises ConfigError where this folder holds a link, however deep, but for what a tracker
+        keeps there: who goes on would write where it leads."""
+        for inner, folders, files in os.walk(self.path):
+            for path in (Path(inner, name) for name in folders + files):
+                if path.is_symlink():
+                    raise ConfigError(
+                        f"{path} is a link, and what is written to a run's folder is to stay in "
+                        "it; put the file there, or link the whole folder"
+                    )
+            folders[:] = [name for name in folders if name not in TRACKERS]
 
     def discard(self) -> None:
         """Removes a run of which nothing is finished."""
@@ -144,13 +157,18 @@ class RunFolder:
             ConfigError: the file is damaged.
         """
         path, found, cut = self.path / name, [], None
-        for number, value in jsonfile.lines(path):
-            if cut:
-                raise ConfigError(f"{path}:{cut[0]} cannot be read: {cut[1]}")
-            if isinstance(value, dict):
-                found.append(value)
-            else:
-                cut = number, value if isinstance(value, ValueError) else "it is no object"
+        try:
+            for number, value in jsonfile.lines(path):
+                if cut:
+                    raise ConfigError(f"{path}:{cut[0]} cannot be read: {cut[1]}")
+                if isinstance(value, dict):
+                    found.append(value)
+                else:
+                    cut = number, value if isinstance(value, ValueError) else "it is no object"
+        except ConfigError:
+            raise
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{path} cannot be read: {error}") from None
         return found
 
     def cell(self, arm: str, seed: int) -> str:
@@ -195,17 +213,6 @@ def environment(devices: list[Any]) -> dict[str, Any]:
         "processor": _processor(),
         "commit": _commit(),
     }
-
-
-def refuse_links(folder: Path) -> None:
-    """Raises ConfigError where a folder holds a link, however deep."""
-    for inner, folders, files in os.walk(folder):
-        for path in (Path(inner, name) for name in folders + files):
-            if path.is_symlink():
-                raise ConfigError(
-                    f"{path} is a link, and what is written to a run's folder is to stay in it; "
-                    "put the file there, or link the whole folder"
-                )
 
 
 def _holds(path: Path) -> bool:

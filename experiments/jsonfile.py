@@ -16,6 +16,8 @@ LARGEST = 64 * 2**20
 """Bytes of a file, and of a line where there is one value a line."""
 VALUES = 4_000_000
 """Values in a file, and in a line, at most; an object counts twice."""
+LINES = 5 * VALUES
+"""Values in all lines of a file."""
 
 
 def read(path: Path) -> Any:
@@ -47,15 +49,18 @@ def lines(path: Path) -> Iterator[tuple[int, Any]]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no regular file.
+        ValueError: it is no regular file, or holds too much.
     """
     if not path.exists():
         return
     _size(path)
     with path.open("rb") as file:
-        number = 0
+        number = values = 0
         while line := file.readline(LARGEST + 1):
             number += 1
+            values += _values(line)
+            if values > LINES:
+                raise ValueError(f"its lines hold more than {LINES} values")
             try:
                 if len(line) > LARGEST:
                     raise ValueError(f"a line has more than {LARGEST} bytes")
@@ -71,8 +76,13 @@ def _size(path: Path) -> int:
     return found.st_size
 
 
+def _values(data: bytes) -> int:
+    """How many values there are in a piece of JSON, at most."""
+    return 1 + sum(map(data.count, (b",", b"[", b"{", b"{")))
+
+
 def _parsed(data: bytes) -> Any:
-    if sum(map(data.count, (b",", b"[", b"{", b"{"))) > VALUES:
+    if _values(data) > VALUES:
         raise ValueError(f"it holds more than {VALUES} values")
     try:
         return json.loads(data.decode())

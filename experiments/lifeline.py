@@ -12,8 +12,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-GRACE = 15.0  # seconds that a process has to end by itself once another is lost
-PROBE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}  # a machine that is gone, too
+GRACE = 10.0  # seconds that a process has to end by itself once another is lost
+# A machine that is gone says nothing: it is asked. All this is sooner than JAX gives up, which
+# names nobody (experiments/processes.py, SILENCE).
+PROBE = {"TCP_KEEPIDLE": 3, "TCP_KEEPALIVE": 3, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 2}
 END, LINE = b"end\n", 64
 
 
@@ -31,22 +33,20 @@ class Lifeline:
     def __init__(self, process: int, count: int, lines: Mapping[int, socket.socket]):
         self.process, self.count, self._lines = process, count, dict(lines)
         self._lost: int | None = None
-        self._done: int | None = None
         self._known, self._over = threading.Event(), threading.Event()
         for line in self._lines.values():
             line.settimeout(None)
             line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             for name, value in PROBE.items():
-                if hasattr(socket, name):  # macOS has no TCP_KEEPIDLE
+                if hasattr(socket, name):  # macOS calls the first by its second name
                     line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         self._watch = threading.Thread(target=self._listen, name="levelburst-lifeline", daemon=True)
         self._watch.start()
 
     def lost(self, wait: float = 5.0) -> int | None:
-        """The process that was lost first, or else the last that was done; it may take a moment
-        to be known."""
+        """The process that was lost first, if one was; it may take a moment to be known."""
         self._known.wait(wait)
-        return self._done if self._lost is None else self._lost
+        return self._lost
 
     def message(self, lost: int) -> str:
         """What a person has to know."""
@@ -75,7 +75,6 @@ class Lifeline:
                     line: Any = key.fileobj
                     said = _heard(line)
                     if said == END:
-                        self._done = key.data
                         ears.unregister(line)
                     elif not self._over.is_set():
                         self._mourn(int(said) if said.strip().isdigit() else key.data)

@@ -167,7 +167,7 @@ def joined(given: Processes, settings: Any) -> Iterator[Processes]:
         if lost is not None:
             raise OSError(lifeline.message(lost)) from None
         if not isinstance(error, jax.errors.JaxRuntimeError):
-            raise
+            raise  # our own
         why = str(error).splitlines()[0]
         raise OSError(f"process {own.process} of {own.processes} cannot go on: {why}") from None
     except KeyboardInterrupt:

@@ -42,6 +42,7 @@ class Saves:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="levelburst-save")
         self._pending: Future[None] | None = None
         self._last = time.monotonic()
+        self._held: dict[Cell, dict[str, Any]] = {}  # what each cell is held to, as it began
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +104,7 @@ class Saves:
             "arm": cell[0],
             "seed": cell[1],
             "update": update,
-            "settings": self.job.folder.settings(config, *cell),
+            "settings": self._held.get(cell) or self.job.folder.settings(config, *cell),
             "place": {
                 "jax": jax.__version__,
                 "device": jax.devices()[0].device_kind,
@@ -138,6 +139,7 @@ class Saves:
             durable.sweep(place)  # what a killed process left
             self._prune(place)  # and what it had no time to remove
         found = check_resumable(self.job.folder, self.job.config, self.wanted)
+        self._held = {cell: self.job.folder.settings(self.job.config, *cell) for cell in cells}
         begun = [cell for cell in cells if cell in found]
         return [(arm, seed) for arm, seed in processes.agree(begun)]
 
@@ -197,7 +199,7 @@ def _verify(path: Path, cell: Cell, update: int) -> None:
     """Raises ValueError where a checkpoint is damaged, or is not the one that its place says."""
     checkpoint.verify(path)
     notes = checkpoint.notes(path)
-    own = (notes["arm"], notes["seed"], notes["update"])
+    own = tuple(notes.get(field) for field in ("arm", "seed", "update"))
     if own != (*cell, update):
         raise checkpoint.Damaged(
             f"{path} is of {own[0]} seed {own[1]} at update {own[2]}: it does not belong there"

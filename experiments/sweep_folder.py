@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from experiments.errors import ConfigError
-from experiments.folder import RunFolder, refuse_links
+from experiments.folder import RunFolder
 from experiments.sweep_spec import SweepSpec, flags
 
 # How a sweep is run, not what it asks: a resumed one may change it.
@@ -77,7 +77,6 @@ class SweepFolder(RunFolder):
                 f"no sweep at {path}: sweep.json is not one that levelburst sweep wrote; name a "
                 "sweep's folder"
             )
-        refuse_links(path)
         return folder
 
     def discard(self) -> None:
@@ -127,10 +126,12 @@ class SweepFolder(RunFolder):
         Raises:
             ConfigError: trials.json is damaged.
         """
-        if not (self.path / "trials.json").is_file():
+        if not (self.path / "trials.json").exists():
             return []
         stored = self.read("trials.json")
         try:
+            if not isinstance(stored, list):
+                raise ValueError("it is no list")
             found = [Trial(**trial) for trial in stored]
             for trial in found:  # JSON knows no tuples
                 if not NAME.fullmatch(trial.name):  # a folder is made of it
@@ -148,7 +149,7 @@ class SweepFolder(RunFolder):
         """Takes a trial's objective from the results of its run, if that is finished."""
         if not (self.runs / trial.name / "results.json").is_file():
             return
-        rows = self.read(f"trials/{trial.name}/results.json")["rows"]
+        rows = self._rows(f"trials/{trial.name}/results.json")
         found = spec.objective.measure(spec.objective.of_rows(rows))
         if found is not None:
             trial.status, trial.message = "finished", ""
@@ -166,7 +167,8 @@ class SweepFolder(RunFolder):
             head = {"trial": trial.name, "settings": trial.settings, "status": trial.status}
             if (run / "results.json").is_file():
                 found = self.read(f"trials/{trial.name}/results.json")
-                machine, own = machine or found["environment"], found["rows"]
+                own = self._rows(f"trials/{trial.name}/results.json")
+                machine = machine or found.get("environment", {})
             else:  # what a trial had finished when it was stopped
                 own = [
                     row
@@ -187,6 +189,14 @@ class SweepFolder(RunFolder):
         }
         self.write("results.json", results)
         return results
+
+    def _rows(self, name: str) -> list[dict[str, Any]]:
+        """The rows of a trial's results; ConfigError where they are none."""
+        found = self.read(name)
+        rows = found.get("rows") if isinstance(found, dict) else None
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ConfigError(f"{self.path / name} holds no rows; remove it, and --resume again")
+        return rows
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:

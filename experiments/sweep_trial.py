@@ -74,6 +74,7 @@ def _compare(config: CompareConfig, job: Job, name: str, tell: Tell) -> None:
     path = job.trials / name
     if (path / "config.json").is_file():
         folder = RunFolder.open(path)
+        folder.refuse_links()
     else:
         folder = RunFolder.create(path, overwrite=False)
         line = shlex.join(["levelburst", "compare", *flags(config)])

@@ -85,8 +85,20 @@ def test_a_checkpoint_without_a_manifest_is_adopted_on_demand(tmp_path, paramete
     checkpoint.adopt(path)
     restored = checkpoint.restore(path, parameters)
     jax.tree.map(np.testing.assert_array_equal, restored, parameters)
-    with pytest.raises(ValueError, match="is no checkpoint without a manifest"):
+    with pytest.raises(ValueError, match="is no checkpoint of an older version"):
         checkpoint.adopt(path)
+
+
+def test_a_manifest_of_an_older_form_is_adopted_on_demand(tmp_path, parameters):
+    path = tmp_path / "cell"
+    checkpoint.save(path, parameters, {"update": 7})
+    (path / "manifest.json").write_text('{\n "files": {},\n "schema": 1\n}\n')
+    with pytest.raises(OSError, match=r"cell was saved by an older version"):
+        checkpoint.restore(path, parameters)
+    checkpoint.adopt(path)
+    restored = checkpoint.restore(path, parameters)
+    jax.tree.map(np.testing.assert_array_equal, restored, parameters)
+    assert checkpoint.notes(path) == {"update": 7}
 
 
 def test_a_missing_checkpoint_is_named(tmp_path):

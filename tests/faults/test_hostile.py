@@ -17,6 +17,8 @@ from envs import manifest
 from envs.manifest import Damaged
 from experiments import cli, jsonfile, sweep_file
 from experiments.creation import stored
+from experiments.errors import ConfigError
+from experiments.folder import RunFolder
 from experiments.sweep_folder import SweepFolder, Trial
 from tests.faults.runs import TINY
 
@@ -169,12 +171,13 @@ def test_a_list_of_runs_survives_a_hostile_one(run, capsys, name, content):
 @pytest.mark.parametrize("content", [*NO_JSON, *OTHER])
 @pytest.mark.parametrize("name", ["sweep.json", "trials.json"])
 def test_a_hostile_sweep_is_refused(run, capsys, name, content):
-    sweep = run.parent / "sweep"
-    sweep.mkdir()
-    (sweep / "sweep.json").write_text('{"command": "sweep"}')
-    (NO_JSON | OTHER)[content](sweep / name)
-    (run.parent / "toy.toml").write_text('preset = "smoke"\n[search]\nzipf = [0.0, 1.0]\n')
-    refused(sweep, capsys, "sweep", run.parent / "toy.toml", "--out", sweep, "--resume")
+    spec = run.parent / "toy.toml"
+    spec.write_text('preset = "smoke"\n[search]\nzipf = [0.0, 1.0]\n')
+    sweep = SweepFolder.create(run.parent / "sweep", overwrite=False)
+    sweep.begin(sweep_file.read(spec), "levelburst sweep toy.toml")
+    (NO_JSON | OTHER)[content](sweep.path / name)
+    words = ("sweep", spec, "--out", sweep.path, "--resume")
+    refused(sweep.path, capsys, *words, told="sweep" if name == "sweep.json" else name)
 
 
 @pytest.mark.parametrize("name", ["../../x", "/tmp/x", "trial-000/../..", "trial-1", "", 3, None])
@@ -249,17 +252,23 @@ def test_a_manifest_of_something_else_is_refused(tmp_path, body):
         checkpoint.verify(path)
 
 
+# The most that the process held; getrusage would say it of who forked it, too.
+HELD = """
+text = open("/proc/self/status").read()
+held = int(text.partition("VmHWM:")[2].split()[0]) * 1024
+"""
 WEIGH = """
-import resource, sys
+import sys
 from experiments import cli
 code = cli.run(sys.argv[1:])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, code)
+{held}
+print(held, code)
 """
 
 
 def weigh(env: dict[str, str], *words: object) -> tuple[int, int]:
     """Bytes of memory that a command line takes, and its exit code."""
-    command = [sys.executable, "-c", WEIGH, *map(str, words)]
+    command = [sys.executable, "-c", WEIGH.replace("{held}", HELD), *map(str, words)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=900)
     assert "Traceback" not in done.stderr, done.stderr
     size, code = done.stdout.split()[-2:]
@@ -285,14 +294,47 @@ def test_what_is_large_takes_little_memory(run, environment, content):
 def test_twin_that_reads_all_takes_too_much(run, environment):
     """As ``json.loads`` does with what ``jsonfile`` refuses."""
     NO_JSON["many values"](run / "results.json")
-    twin = "import json, sys, resource\njson.loads(open(sys.argv[1]).read() * 1)\n"
-    twin += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    twin = f"import json, sys\njson.loads(open(sys.argv[1]).read())\n{HELD}\nprint(held)"
     text = (run / "results.json").read_text()
     (run / "results.json").write_text("[" + ",".join([text] * 4) + "]")
     command = [sys.executable, "-c", twin, str(run / "results.json")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert int(done.stdout) > MOST
     assert weigh(environment, "report", run)[0] < MOST
+
+
+@pytest.mark.parametrize("content", [*NO_JSON, *OTHER])
+def test_hostile_rows_of_a_trial_are_refused(run, capsys, content):
+    spec = run.parent / "toy.toml"
+    spec.write_text('preset = "smoke"\n[search]\nzipf = [0.0]\n')
+    sweep = SweepFolder.create(run.parent / "sweep", overwrite=False)
+    sweep.begin(sweep_file.read(spec), "levelburst sweep toy.toml")
+    sweep.save([Trial("trial-000", {"zipf": 0.0}, status="finished", objective=0.5)])
+    path = sweep.runs / "trial-000" / "results.json"
+    path.parent.mkdir(parents=True)
+    (NO_JSON | OTHER)[content](path)
+    if path.is_file() or path.is_symlink():
+        refused(sweep.path, capsys, "sweep", spec, "--out", sweep.path, "--resume")
+
+
+@pytest.mark.parametrize("content", NO_JSON)
+def test_hostile_lines_are_refused_or_cut_off(run, content):
+    NO_JSON[content](run / "metrics.jsonl")
+    try:
+        assert RunFolder(run).logged() == []
+    except ConfigError as error:
+        assert "metrics.jsonl" in str(error) and "\n" not in str(error)
+
+
+def test_what_a_tracker_keeps_may_be_linked(run):
+    (run / "wandb").mkdir()
+    (run / "wandb" / "latest-run").symlink_to("run-1")
+    RunFolder.open(run).refuse_links()
+    (run / "wandb" / "latest-run").unlink()
+    (run / "wandb").rmdir()
+    (run / "wandb").symlink_to("/tmp")
+    with pytest.raises(ConfigError, match="wandb is a link"):
+        RunFolder.open(run).refuse_links()
 
 
 def test_a_run_with_links_is_refused(run, capsys):

@@ -1,23 +1,25 @@
 """One of several processes is killed: the others name it and end; the run comes to its bits."""
 
+import contextlib
 import os
 import random
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from experiments import lifeline
+from experiments import lifeline, processes
 from experiments.lifeline import Lifeline
 from experiments.positions import numbers
 from tests.experiments.listeners import LOOPBACK, addresses
 from tests.faults.runs import TINY, digests, flags, updates
 
-COUNT, UPDATES = 4, 120
+COUNT, UPDATES = 4, 320
 CONFIG = TINY.__class__(
     **{**TINY.__dict__, "updates": UPDATES, "report_every": 8, "seeds": 2, "data": 2}
 )
@@ -47,36 +49,45 @@ class Together:
         self.root, self.env, self.child = root, env, CHILD.replace("{twin}", twin)
         self.run = root / "run"
 
-    def start(self) -> list[subprocess.Popen[str]]:
+    def start(self) -> list[subprocess.Popen]:
         words = [*flags(CONFIG), "--out", "run"]
         if (self.run / "config.json").exists():
             words = ["resume", "run"]
         words += ["--coordinator", f"127.0.0.1:{free_port()}", "--processes", str(COUNT)]
-        command = [sys.executable, "-c", self.child, *words]
-        return [
-            subprocess.Popen(
-                [*command, "--process", str(index)], cwd=self.root, env=self.env, text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            )
-            for index in range(COUNT)
-        ]  # fmt: skip
+        command, started = [sys.executable, "-c", self.child, *words], []
+        for index in range(COUNT):
+            with self._said(index).open("w") as said:
+                started.append(
+                    subprocess.Popen(
+                        [*command, "--process", str(index)], cwd=self.root, env=self.env,
+                        stdout=said, stderr=said,
+                    )
+                )  # fmt: skip
+        return started
+
+    def said(self) -> list[str]:
+        """What each of them wrote."""
+        return [self._said(index).read_text() for index in range(COUNT)]
+
+    def _said(self, index: int) -> Path:
+        return self.root / f"said-{index}"
 
     def finish(self) -> None:
         started = self.start()
         try:
-            ended = [process.communicate(timeout=900) for process in started]
+            ended = [process.wait(timeout=900) for process in started]
         finally:
             for process in started:
                 process.kill()
-        assert [process.returncode for process in started] == [0] * COUNT, ended
+        assert ended == [0] * COUNT, self.said()
 
     def lose(self, index: int, draw: random.Random) -> tuple[list[str], set[str]]:
         """Kills a process while they train; what the others said then, and where all listened."""
         started = self.start()
         try:
-            self._train_a_little(started[0])
-            heard = set().union(*(addresses(process.pid) for process in started))
+            heard = self._train_a_little(started)
             time.sleep(draw.uniform(0, 0.1))
+            assert [process.poll() for process in started] == [None] * COUNT, self.said()
             os.kill(started[index].pid, signal.SIGKILL)
             end = time.monotonic() + LIMIT
             for process in started:
@@ -84,16 +95,21 @@ class Together:
         finally:
             for process in started:
                 process.kill()
-        rest = [process for process in started if process is not started[index]]
-        assert [process.returncode for process in rest] == [1] * (COUNT - 1)
-        return [process.communicate()[1] for process in rest], heard
+                process.wait()
+        said = self.said()
+        rest = [process.returncode for process in started if process is not started[index]]
+        assert rest == [1] * (COUNT - 1), said
+        return said[:index] + said[index + 1 :], heard
 
-    def _train_a_little(self, process: subprocess.Popen) -> None:
-        place = self.run / "training" / "bursty-seed1"
-        before = numbers(place)
-        end = time.monotonic() + 900
-        while process.poll() is None and time.monotonic() < end and numbers(place) == before:
+    def _train_a_little(self, started: list[subprocess.Popen]) -> set[str]:
+        """Waits for a checkpoint; where all of them listened before."""
+        place, heard = self.run / "training" / "bursty-seed1", set()
+        before, end = numbers(place), time.monotonic() + 900
+        while started[0].poll() is None and time.monotonic() < end and numbers(place) == before:
+            if not heard:
+                heard = set().union(*(addresses(process.pid) for process in started))
             time.sleep(0.002)
+        return heard
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +182,12 @@ def lines(monkeypatch):
 
     yield connect
     for line in opened:
+        with contextlib.suppress(OSError):
+            line.shutdown(socket.SHUT_RDWR)
+    for thread in threading.enumerate():  # before anything is put back
+        if thread.name == "levelburst-lifeline":
+            thread.join()
+    for line in opened:
         line.close()
 
 
@@ -217,3 +239,10 @@ def test_who_is_done_is_not_lost(lines, monkeypatch, silent):
         die(line)
     lost_of(leader)
     assert (ended == []) is not silent
+
+
+def test_jax_gives_up_later():
+    """It would name nobody."""
+    probe = lifeline.PROBE
+    gone = probe["TCP_KEEPIDLE"] + probe["TCP_KEEPINTVL"] * probe["TCP_KEEPCNT"]
+    assert gone + lifeline.GRACE < processes.SILENCE

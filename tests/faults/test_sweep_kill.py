@@ -81,7 +81,7 @@ class Deaths:
             process = self.start()
             try:
                 for _ in range(edges[index], edges[index + 1]):
-                    os.kill(self._training(process), signal.SIGKILL)
+                    self._kill_one(process)
                 if index < drivers:
                     self._training(process)
                     ended = family(process.pid)
@@ -104,7 +104,16 @@ class Deaths:
                 if found := trials_of(process.pid):
                     return self.draw.choice(sorted(found))
             time.sleep(0.01)
+        process.kill()
         raise AssertionError(f"no trial trains: {process.communicate()[1]}")
+
+    def _kill_one(self, process: subprocess.Popen[str]) -> None:
+        while True:
+            try:
+                os.kill(self._training(process), signal.SIGKILL)
+                return
+            except ProcessLookupError:  # it has just come to its end
+                continue
 
     def _saved(self) -> set[Path]:
         return set(self.folder.glob("trials/*/training/*/[0-9]*"))
@@ -123,10 +132,18 @@ def trials_of(pid: int) -> list[int]:
     return found
 
 
+def alive(pid: int) -> bool:
+    """Whether a process is there, and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def gone(processes: set[int]) -> None:
     """Waits until none of them is left, who could write into the folder of a dead sweep."""
     end = time.monotonic() + 900
-    while any(Path(f"/proc/{pid}").exists() for pid in processes):
+    while any(map(alive, processes)):
         assert time.monotonic() < end, "processes outlive their sweep"
         time.sleep(0.05)
 
