@@ -19,7 +19,7 @@ from experiments.positions import numbers
 from tests.experiments.listeners import LOOPBACK, addresses
 from tests.faults.runs import TINY, digests, flags, updates
 
-COUNT, UPDATES = 4, 320
+COUNT, UPDATES = 4, 96
 CONFIG = TINY.__class__(
     **{**TINY.__dict__, "updates": UPDATES, "report_every": 8, "seeds": 2, "data": 2}
 )
