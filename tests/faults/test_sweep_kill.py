@@ -84,7 +84,7 @@ class Deaths:
                     self._kill_one(process)
                 if index < drivers:
                     self._training(process)
-                    ended = family(process.pid)
+                    ended = trials_of(process.pid)
                     process.kill()
                     process.communicate(timeout=900)
                     gone(ended)
@@ -127,7 +127,7 @@ def trials_of(pid: int) -> list[int]:
             title = Path(f"/proc/{child}/cmdline").read_bytes()
         except OSError:
             continue
-        if title.startswith(b"ray::") and b"IDLE" not in title:
+        if title.startswith(b"ray::ImplicitFunc"):  # Ray's agents are called ray::, too
             found.append(child)
     return found
 
@@ -140,8 +140,8 @@ def alive(pid: int) -> bool:
         return False
 
 
-def gone(processes: set[int]) -> None:
-    """Waits until none of them is left, who could write into the folder of a dead sweep."""
+def gone(processes: list[int]) -> None:
+    """Waits until none of them is left, who would write into the folder of a dead sweep."""
     end = time.monotonic() + 900
     while any(map(alive, processes)):
         assert time.monotonic() < end, "processes outlive their sweep"
@@ -167,7 +167,7 @@ def wrong(deaths: Deaths, compared: int) -> list[str]:
     names = [f"trial-{index:03d}" for index in range(deaths.trials)]
     if [(t["name"], t["status"]) for t in results["trials"]] != [(x, "finished") for x in names]:
         found.append(f"trials are {[(t['name'], t['status']) for t in results['trials']]}")
-    spec = sweep_file.read(str(deaths.root / "toy.toml"))
+    spec = sweep_file.read(deaths.root / "toy.toml")
     for index, trial in enumerate(results["trials"]):
         path = deaths.folder / "trials" / trial["name"]
         own = json.loads((path / "results.json").read_text())["rows"]
@@ -194,7 +194,7 @@ def beside(tmp_path, monkeypatch):
 def test_eight_trials_survive(tmp_path, environment, beside):
     deaths = Deaths(tmp_path, environment, 8)
     deaths.kill(workers=4, drivers=1)
-    assert wrong(deaths, compared=4) == []
+    assert wrong(deaths, compared=2) == []
 
 
 @pytest.mark.slow
