@@ -105,9 +105,9 @@ class RunFolder:
 
     def replace(self, name: str, text: str) -> Path:
         """Writes a text file atomically."""
-        target = self.path / name
         from envs import durable  # which brings JAX, and mistakes are told before that
 
+        target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         durable.write_file(target, text)
         return target

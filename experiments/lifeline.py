@@ -74,13 +74,10 @@ class Lifeline:
                 for key, _ in ears.select():
                     line: Any = key.fileobj
                     said = _heard(line)
-                    if said == END:
-                        ears.unregister(line)
-                    elif not self._over.is_set():
+                    if said != END and not self._over.is_set():
                         self._mourn(int(said) if said.strip().isdigit() else key.data)
                         return
-                    else:
-                        ears.unregister(line)
+                    ears.unregister(line)
 
     def _mourn(self, lost: int) -> None:
         self._lost = lost

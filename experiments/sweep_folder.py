@@ -149,7 +149,7 @@ class SweepFolder(RunFolder):
         """Takes a trial's objective from the results of its run, if that is finished."""
         if not (self.runs / trial.name / "results.json").is_file():
             return
-        rows = self._rows(f"trials/{trial.name}/results.json")
+        rows = self._results(trial)["rows"]
         found = spec.objective.measure(spec.objective.of_rows(rows))
         if found is not None:
             trial.status, trial.message = "finished", ""
@@ -166,9 +166,8 @@ class SweepFolder(RunFolder):
             run = self.runs / trial.name
             head = {"trial": trial.name, "settings": trial.settings, "status": trial.status}
             if (run / "results.json").is_file():
-                found = self.read(f"trials/{trial.name}/results.json")
-                own = self._rows(f"trials/{trial.name}/results.json")
-                machine = machine or found.get("environment", {})
+                found = self._results(trial)
+                machine, own = machine or found.get("environment", {}), found["rows"]
             else:  # what a trial had finished when it was stopped
                 own = [
                     row
@@ -190,13 +189,14 @@ class SweepFolder(RunFolder):
         self.write("results.json", results)
         return results
 
-    def _rows(self, name: str) -> list[dict[str, Any]]:
-        """The rows of a trial's results; ConfigError where they are none."""
+    def _results(self, trial: Trial) -> dict[str, Any]:
+        """What a trial's results.json holds; ConfigError where its rows are none."""
+        name = f"trials/{trial.name}/results.json"
         found = self.read(name)
         rows = found.get("rows") if isinstance(found, dict) else None
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ConfigError(f"{self.path / name} holds no rows; remove it, and --resume again")
-        return rows
+        return found
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:

@@ -31,6 +31,15 @@ TINY = dataclasses.replace(
     devices=1,
     save_every=0.0,
 )
+# Takes the moments from the start, as a checkpoint of parameters alone would.
+FORGETS = """
+from experiments.saves import Saves
+whole = Saves.restore
+def forgetful(self, cell, update):
+    state, lines = whole(self, cell, update)
+    return state.replace(moments=self.job.initial(cell[1])[1].moments), lines
+Saves.restore = forgetful
+"""
 
 
 def flags(config: CompareConfig) -> list[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments.positions import numbers
-from tests.faults.runs import TINY, digests, flags, updates
+from tests.faults.runs import FORGETS, TINY, digests, flags, updates
 
 # The command line in an interpreter that kills itself: at the n-th call of one of the functions
 # that a save is made of (0: of none), or when asked from outside.
@@ -135,17 +135,6 @@ def test_ten_kills(tmp_path, environment, quiet):
 @pytest.mark.slow
 def test_fifty_kills(tmp_path, environment, quiet):
     survives(Deaths(tmp_path, environment), quiet, 50)
-
-
-# Takes the moments from the start, as a checkpoint of parameters alone would.
-FORGETS = """
-from experiments.saves import Saves
-whole = Saves.restore
-def forgetful(self, cell, update):
-    state, lines = whole(self, cell, update)
-    return state.replace(moments=self.job.initial(cell[1])[1].moments), lines
-Saves.restore = forgetful
-"""
 
 
 def test_twin_that_forgets_the_moments_is_found(tmp_path, environment, quiet):

@@ -15,7 +15,7 @@ import pytest
 from experiments import compare, sweep_file
 from experiments.config import CompareConfig
 from tests.experiments.listeners import family
-from tests.faults.runs import TINY, job, updates
+from tests.faults.runs import FORGETS, TINY, job, updates
 
 FIELDS = ("arms", "readers", "test_families", "slots", "demos", "demonstrations", "horizon")
 FIELDS += ("contexts", "train_levels", "width", "heads", "save_every")
@@ -25,15 +25,6 @@ MODULE = """
 from envs.families.dark_room import DarkRoom
 class Cellar(DarkRoom):
     pass
-"""
-# Takes the moments from the start, as a checkpoint of parameters alone would.
-FORGETS = """
-from experiments.saves import Saves
-whole = Saves.restore
-def forgetful(self, cell, update):
-    state, lines = whole(self, cell, update)
-    return state.replace(moments=self.job.initial(cell[1])[1].moments), lines
-Saves.restore = forgetful
 """
 
 
