@@ -12,9 +12,10 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-GRACE = 10.0  # seconds that a process has to end by itself once another is lost
+GRACE = 5.0  # seconds that a process has to end by itself once another is lost
 # A machine that is gone says nothing: it is asked. All this is sooner than JAX gives up, which
-# names nobody (experiments/processes.py, SILENCE).
+# names nobody: a sign of life that it gives twice in a SILENCE (experiments/processes.py) has half
+# of it to be answered.
 PROBE = {"TCP_KEEPIDLE": 3, "TCP_KEEPALIVE": 3, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 2}
 END, LINE = b"end\n", 64
 

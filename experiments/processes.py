@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from experiments.errors import ConfigError
 from experiments.lifeline import Lifeline
+from experiments.relay import Relay
 
 if TYPE_CHECKING:
     from experiments.config import CompareConfig
@@ -151,7 +152,7 @@ def joined(given: Processes, settings: Any) -> Iterator[Processes]:
     host, port = address_of(own)
     try:
         jax.distributed.initialize(
-            _joint(host, port),
+            Relay(host, port).address if own.process else _joint(host, port),
             own.processes,
             own.process,
             cluster_detection_method="deactivate" if _alone_on_its_machine() else None,

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments import lifeline, processes
+from experiments import lifeline, processes, relay
 from experiments.lifeline import Lifeline
 from experiments.positions import numbers
+from experiments.relay import Relay
 from tests.experiments.listeners import LOOPBACK, addresses
 from tests.faults.runs import TINY, digests, flags, updates
 
@@ -245,4 +246,70 @@ def test_jax_gives_up_later():
     """It would name nobody."""
     probe = lifeline.PROBE
     gone = probe["TCP_KEEPIDLE"] + probe["TCP_KEEPINTVL"] * probe["TCP_KEEPCNT"]
-    assert gone + lifeline.GRACE < processes.SILENCE
+    assert gone + lifeline.GRACE < processes.SILENCE / 2
+
+
+# The way to the coordinator, alone. -------------------------------------------------------------
+@pytest.fixture
+def way():
+    """(how to come by relay, how the coordinator hears of it)."""
+    with contextlib.ExitStack() as opened:
+        server = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+        host, _, port = Relay(*server.getsockname()).address.partition(":")
+
+        def pair() -> tuple[socket.socket, socket.socket]:
+            here = opened.enter_context(socket.create_connection((host, int(port))))
+            there = opened.enter_context(server.accept()[0])
+            for line in (here, there):
+                line.settimeout(30)
+            return here, there
+
+        yield pair, server
+
+
+def test_bytes_are_carried_there_and_back(way):
+    said = bytes(range(256)) * 4096
+    lines = [way[0](), way[0]()]  # of two at once
+    for here, there in lines:
+        for one, other in ((here, there), (there, here)):
+            sender = threading.Thread(target=one.sendall, args=(said,))
+            sender.start()
+            assert other.makefile("rb").read(len(said)) == said
+            sender.join()
+    lines[0][0].close()
+    assert lines[0][1].recv(1) == b""  # JAX's end closes the way
+    lines[1][0].sendall(b"x")
+    assert lines[1][1].recv(1) == b"x"  # and no other
+
+
+@pytest.mark.parametrize("closes", [False, True], ids=["whole", "twin"])
+def test_a_lost_coordinator_is_silent(way, monkeypatch, closes):
+    """The twin passes the end on, as the coordinator's own line would."""
+    if closes:
+        carry = relay._carry
+
+        def passes_on(source, target):
+            carry(source, target)
+            target.shutdown(socket.SHUT_RDWR)
+
+        monkeypatch.setattr(relay, "_carry", passes_on)
+    here, there = way[0]()
+    there.close()
+    here.settimeout(1)
+    if closes:
+        assert here.recv(1) == b""
+        return
+    for _ in range(3):
+        here.sendall(b"are you there?")
+        with pytest.raises(TimeoutError):
+            here.recv(1)
+
+
+def test_nobody_listens_yet(way):
+    _, server = way
+    port = server.getsockname()[1]
+    server.close()
+    host, _, ours = Relay("127.0.0.1", port).address.partition(":")
+    with socket.create_connection((host, int(ours))) as here:
+        here.settimeout(30)
+        assert here.recv(1) == b""  # JAX calls again
