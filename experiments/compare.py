@@ -151,12 +151,12 @@ class Comparison:
         """The compiled contexts of a pool, of one run: what a batch that went wrong is made by."""
         return jax.jit(self.program.contexts)
 
-    def trainer(self) -> Callable[..., Any]:
-        """The compiled training of a wave for one chunk: (states, runs) -> (states, metrics). One
-        that reads a store serves one wave."""
+    def trainer(self, cells: list[Cell], start: int = 0) -> Callable[..., Any]:
+        """The compiled training of a wave, filled up, for one chunk from update ``start`` on:
+        (states, runs) -> (states, metrics). One that reads a store serves no other wave."""
         if self._ahead:
             self._ahead.join()
-        return Feed(self, self._trainer) if self.config.store else self._trainer
+        return Feed(self, self._trainer, cells, start) if self.config.store else self._trainer
 
     def compile_ahead(self, cells: list[Cell]) -> None:
         """Begins to compile the training of the cells' first wave beside what is done next, once:

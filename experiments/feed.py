@@ -8,6 +8,7 @@ rollouts of a level, a visit draws E of them by the same key.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,11 @@ from envs.writer import differences
 from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 from experiments.source import part_name
+from icl import parallel
 from icl.train import Program, Run
 
 if TYPE_CHECKING:
-    from experiments.compare import Comparison
+    from experiments.compare import Cell, Comparison
     from experiments.suite import Suite
 
 
@@ -100,41 +102,38 @@ def refuse(job: Comparison) -> None:
 
 class Feed:
     """Training on a store: called like the compiled training, (states, runs) -> (states, metrics).
+    Where several processes train together, each reads what all of them do, which needs no word
+    between them.
 
     Args:
         job: whose config names the store.
         compiled: the training of a chunk, (states, runs, groups) -> (states, metrics).
+        cells: the wave, filled up.
+        start: the update that training begins with.
     """
 
-    def __init__(self, job: Comparison, compiled: Any = None):
+    def __init__(
+        self, job: Comparison, compiled: Any = None, cells: Sequence[Cell] = (), start: int = 0
+    ):
         self._job, self._compiled = job, compiled
+        self._seeds, self._step = [seed for _, seed in cells], start
         self._store = find(job.config, job.suite, job.seeds)
         self._pools = job.config.report_every // job.config.pool
         self._visits = job.side_by_side(self._chosen)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="levelburst-feed")
-        self._seeds: list[int] = []
         self._groups: dict[int, list[tuple[Groups, np.ndarray]]] = {}
         self._ahead: Future[Any] | None = None
-        self._step = -1
 
     def __call__(self, states: Any, runs: Any) -> tuple[Any, Any]:
         """One chunk. What the next one reads is fetched while this one trains."""
         if self._ahead is None:
-            self._begin(states)
-            self._ahead = self._fetch(states.key, runs)
+            self._open(self._seeds)
+            self._ahead = self._fetch(runs)
         groups = self._ahead.result()
         self._step += self._pools * self._job.config.pool
         if self._step < self._job.config.updates:
-            self._ahead = self._fetch(states.key, runs)  # before the devices are busy
+            self._ahead = self._fetch(runs)  # before the devices are busy
         return self._compiled(states, runs, groups)
-
-    def _begin(self, states: Any) -> None:
-        """Finds out where the wave stands: its seeds, by the keys of its runs, and its step."""
-        job = self._job
-        seeds = {_bits(new_key(seed)): seed for seed in job.seeds}
-        self._seeds = [seeds[_bits(key)] for key in states.key]
-        self._step = int(np.asarray(jax.device_get(states.step)).reshape(-1)[0])
-        self._open(self._seeds)
 
     def _open(self, seeds: list[int]) -> None:
         job = self._job
@@ -153,10 +152,11 @@ class Feed:
         found = _groups(self._groups[seed], *jax.device_get(visits))
         return jax.tree.map(lambda x: x[0], found)
 
-    def _fetch(self, keys: Any, runs: Any) -> Future[Any]:
-        steps = np.full(len(self._seeds), self._step, np.int32)
-        visits, rollouts = jax.device_get(self._visits(keys, self._job.stack([*steps]), runs))
-        return self._reader.submit(self._read, visits, rollouts)
+    def _fetch(self, runs: Any) -> Future[Any]:
+        keys = [new_key(seed) for seed in self._seeds]
+        steps = [np.int32(self._step)] * len(keys)
+        given = self._job.stack(keys), self._job.stack(steps), runs
+        return self._reader.submit(self._read, *parallel.fetch(self._visits(*given)))
 
     def _chosen(self, key: jax.Array, step: jax.Array, run: Run) -> tuple[jax.Array, jax.Array]:
         """Of the pools of a chunk, the levels visited int32[pools, family, n], and the rollouts
@@ -217,7 +217,3 @@ def _groups(
 
         families.append(jax.tree.map(visit, read))
     return jax.tree.map(lambda *x: np.stack(x, axis=1), *families)
-
-
-def _bits(key: jax.Array) -> bytes:
-    return np.asarray(jax.random.key_data(key)).tobytes()

@@ -52,11 +52,6 @@ def check_source(config: CompareConfig) -> None:
                 f"{name}: method {config.method} learns from attempts, not from rollouts of an "
                 "expert; leave it out"
             )
-    if config.store and (config.processes > 1 or config.data * config.model > 1):
-        raise ConfigError(
-            "store: it is read by one process, for runs that have a device each; leave out "
-            "processes, data and model"
-        )
     if config.store and not (Path(config.store) / "manifest.json").is_file():
         raise ConfigError(
             f"store {config.store}: no manifest.json is there; name a folder that `levelburst "

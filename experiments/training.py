@@ -79,7 +79,7 @@ class Wave:
         phases.enter("generate")
         states = self._begin(start)
         runs = self.job.stack([self.job.run(cell) for cell in self.padded])
-        trainer = self.job.trainer()
+        trainer = self.job.trainer(self.padded, start)
         with uninterrupted() as heard:
             phases.enter("train")
             states = self._train(trainer, states, runs, start, heard)

@@ -3,6 +3,7 @@
 import dataclasses
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SMOKE = ("compare", "--preset", "smoke", "--updates", "4", "--report-every", "2")
 DEVICES = ("--devices", "2")  # the same programs, and the same waves, on every machine
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +46,11 @@ class Levelburst:
             text=True,
             start_new_session=True,
         )
+
+    def together(self, count: int, *arguments: object) -> list[subprocess.Popen[str]]:
+        """Starts so many processes of one command line, which train together."""
+        words = (*arguments, "--coordinator", f"127.0.0.1:{free_port()}", "--processes", count)
+        return [self.start(*words, "--process", index) for index in range(count)]
 
     def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -17,7 +17,8 @@ from tests.envs.worlds import same
 from tests.experiments.conftest import DEVICES, SMOKE, Levelburst
 from tests.faults.stores import contents
 
-RUN = (*SMOKE, *DEVICES, "--readers", "--demos", "1", "--train-levels", "64")
+SMALL = ("--readers", "--demos", "1", "--train-levels", "64")
+RUN = (*SMOKE, *DEVICES, *SMALL)
 LEVELS = ("--levels", "64", "--families", "dark-room", "--shard", "30")
 
 
@@ -77,6 +78,18 @@ def test_training_reads_the_same_losses(folder, stored):
     assert rows[0] == rows[1]
 
 
+def test_processes_that_share_a_run_read_the_same(folder, environment):
+    """Two of them, which share its contexts: the losses of one alone, but for the order of sums."""
+    call = Levelburst(folder, environment)
+    words = (*SMOKE, *SMALL, "--devices", "1", "--data", "2", "--store", "store", "--out", "shared")
+    ended = [(*x.communicate(timeout=900), x.returncode) for x in call.together(2, *words)]
+    assert [code for *_, code in ended] == [0, 0], ended
+    wanted, found = losses(folder / "generated"), losses(folder / "shared")
+    assert len(found) == 4
+    for one, other in zip(sorted(wanted), sorted(found), strict=True):
+        assert other == pytest.approx(one, abs=1e-4)
+
+
 def test_fresh_rollouts_are_others(folder, call):
     """The twin: with rollouts drawn anew the losses differ, so equal ones say something."""
     done = call(*RUN, "--out", "fresh")
@@ -94,7 +107,6 @@ def test_fresh_rollouts_are_others(folder, call):
         (("--test-families", "maze"), "another environment: dark-room/0 has [2].fields 1"),
         (("--store", "nowhere"), "no manifest.json is there"),
         (("--method", "distillation"), "learns from attempts"),
-        (("--data", "2"), "a device each"),
     ],
 )
 def test_a_store_that_does_not_fit_is_refused(folder, call, words, told):

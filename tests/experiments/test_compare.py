@@ -218,7 +218,7 @@ def test_training_is_compiled_ahead_for_what_it_is_then_given(tmp_path):
     cells = job.padded(next(job.waves(job.cells)))
     states = job.stack([job.initial(seed)[1] for _, seed in cells])
     runs = job.stack([job.run(cell) for cell in cells])
-    trainer, heard = job.trainer(), []
+    trainer, heard = job.trainer(cells), []
 
     def listen(event: str, duration_secs: float, **kwargs: str | int) -> None:
         heard.append(event)

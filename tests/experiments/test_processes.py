@@ -13,13 +13,9 @@ from experiments.config import check
 from experiments.errors import ConfigError
 from experiments.presets import PRESETS
 from experiments.processes import Processes
+from tests.experiments.conftest import free_port
 
 SMALL = ("--readers", "--test-families", "--demos", "1", "--devices", "1")
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @pytest.fixture
@@ -28,10 +24,8 @@ def together(levelburst, smoke_arguments):
     started = []
 
     def start(count: int, *more: object):
-        names = ("--coordinator", f"127.0.0.1:{free_port()}", "--processes", count)
-        for index in range(count):
-            words = (*smoke_arguments, *SMALL, *names, "--process", index, "--out", "run", *more)
-            started.append(levelburst.start(*words))
+        words = (*smoke_arguments, *SMALL, "--out", "run", *more)
+        started.extend(levelburst.together(count, *words))
         return started
 
     yield start

@@ -68,7 +68,7 @@ def again(base: Comparison, path: Path) -> Comparison:
     if not path.exists():
         made.folder.write("config.json", base.folder.read("config.json"))
         made.folder.log([])
-    assert base.trainer() and base.snapshot and base.batches
+    assert base.trainer(base.cells) and base.snapshot and base.batches
     made.__dict__.update(
         {name: base.__dict__[name] for name in ("_trainer", "snapshot", "batches")}
     )

@@ -17,6 +17,7 @@ from experiments import lifeline, processes, relay
 from experiments.lifeline import Lifeline
 from experiments.positions import numbers
 from experiments.relay import Relay
+from tests.experiments.conftest import free_port
 from tests.experiments.listeners import LOOPBACK, addresses
 from tests.faults.runs import TINY, digests, flags, updates
 
@@ -30,11 +31,6 @@ DEAF = """
 from experiments.lifeline import Lifeline
 Lifeline._mourn = lambda self, lost: None
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 class Together:
