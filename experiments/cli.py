@@ -130,7 +130,8 @@ def run(arguments: list[str]) -> int:
         print(f"levelburst: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as stop:
-        print("\nlevelburst: interrupted", file=sys.stderr)
+        told = "; ".join(["interrupted", *getattr(stop, "__notes__", ())])
+        print(f"\nlevelburst: {told}", file=sys.stderr)
         return stopping.code(stop)
 
 
@@ -216,14 +217,10 @@ def _run(
             job = job or compare.Comparison(config, folder, progress)
             found = compare.run(job, None, checkpoint)
     except KeyboardInterrupt as stop:
-        if config.process > 0:
-            return stopping.code(stop)
-        done = len(list(folder.path.glob("cells/*.json")))
-        print(
-            f"\nlevelburst: interrupted; {done} finished cells are kept in {folder.path}, {advice}",
-            file=sys.stderr,
-        )
-        return stopping.code(stop)
+        if config.process <= 0:
+            done = len(list(folder.path.glob("cells/*.json")))
+            stop.add_note(f"{done} finished cells are kept in {folder.path}, {advice}")
+        raise
     if config.process <= 0:
         _conclude(folder.path, found)
     return 0

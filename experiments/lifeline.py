@@ -57,8 +57,8 @@ class Lifeline:
         )
 
     def end(self) -> None:
-        """Says that this process is done, well or because it was asked to stop; what becomes of the
-        others no longer matters to it."""
+        """Says that this process is done, well or because all were asked to stop; what becomes of
+        the others no longer matters to it."""
         self._over.set()
         self._tell(END)
 

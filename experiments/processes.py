@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from experiments.errors import ConfigError
 from experiments.lifeline import Lifeline
 from experiments.relay import Relay
+from experiments.stopping import Together
 
 if TYPE_CHECKING:
     from experiments.config import CompareConfig
@@ -171,7 +172,7 @@ def joined(given: Processes, settings: Any) -> Iterator[Processes]:
             raise  # our own
         why = str(error).splitlines()[0]
         raise OSError(f"process {own.process} of {own.processes} cannot go on: {why}") from None
-    except KeyboardInterrupt:
+    except Together:  # any other interrupt is this process's alone, and the others have lost it
         lifeline.end()
         raise
     else:

@@ -25,6 +25,18 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, where Ctrl-C would be a KeyboardInterrupt."""
 
 
+class Together(KeyboardInterrupt):
+    """All processes that train together end, and what is to be saved is: one of them was asked to.
+
+    Args:
+        number: the signal that was heard.
+    """
+
+    def __init__(self, number: int = signal.SIGTERM):
+        super().__init__()
+        self.number = number
+
+
 def listen() -> None:
     """SIGTERM ends this process as Ctrl-C does, from now on."""
     signal.signal(signal.SIGTERM, _terminate)
@@ -32,6 +44,8 @@ def listen() -> None:
 
 def code(error: KeyboardInterrupt) -> int:
     """The exit code by convention: 128 and the number of the signal."""
+    if isinstance(error, Together):
+        return 128 + error.number
     return 128 + (signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
 
 

@@ -14,7 +14,7 @@ from experiments import fault, processes
 from experiments.log import Log
 from experiments.positions import Line
 from experiments.saves import Saves
-from experiments.stopping import uninterrupted
+from experiments.stopping import Together, uninterrupted
 from icl import parallel
 
 if TYPE_CHECKING:
@@ -115,9 +115,13 @@ class Wave:
         return self.job.stack([found[cell][0] for cell in self.padded])
 
     def _train(self, trainer: Any, states: Any, runs: Any, start: int, heard: list[int]) -> Any:
-        """All chunks, or those up to a signal; returns the states, of which the last are saved."""
+        """All chunks; returns the states, of which the last are saved.
+
+        Raises:
+            Together: a process was to end; what was trained up to then is saved.
+        """
         config, saves = self.job.config, self.saves
-        chunk, clock, update = None, time.perf_counter(), start
+        chunk, clock, update, stop = None, time.perf_counter(), start, False
         while update < config.updates:
             stop, due = processes.any_says(bool(heard), update > start and saves.due())
             if stop:
@@ -138,6 +142,8 @@ class Wave:
             saves.wait()
             names = ", ".join(f"{arm} seed {seed}" for arm, seed in self.cells)
             self.job.progress.say(f"saved at update {update} of {config.updates}: {names}")
+        if stop:  # in all processes, whichever heard of it
+            raise Together(*heard[:1])
         return states
 
     def _test(self, states: Any, update: int) -> None:

@@ -1,11 +1,13 @@
 """Several processes on this machine that train together, and what becomes of them if one fails."""
 
+import contextlib
 import dataclasses
 import json
 import socket
 import threading
 import time
 
+import jax
 import pytest
 
 from experiments import cli, processes
@@ -13,6 +15,7 @@ from experiments.config import check
 from experiments.errors import ConfigError
 from experiments.presets import PRESETS
 from experiments.processes import Processes
+from experiments.stopping import Terminated, Together
 from tests.experiments.conftest import free_port
 
 SMALL = ("--readers", "--test-families", "--demos", "1", "--devices", "1")
@@ -136,6 +139,30 @@ def test_the_coordinator_listens_on_its_address_only(monkeypatch):
     own = Processes(coordinator=f":{port}", processes=1, process=0)
     assert processes._meet(own, "", anywhere=False) == ("127.0.0.1", {})
     assert listened == [("127.0.0.1", port)]
+
+
+@pytest.mark.parametrize(
+    ("end", "done"), [(None, True), (Together(), True), (Terminated(), False), (OSError(), False)]
+)
+def test_who_ends_alone_is_lost_to_the_others(monkeypatch, end, done):
+    said = []
+
+    class Line:
+        def __init__(self, *_):
+            pass
+
+        def end(self):
+            said.append("done")
+
+    monkeypatch.setattr(processes, "Lifeline", Line)
+    monkeypatch.setattr(processes, "_meet", lambda *_, **__: ("127.0.0.1", {}))
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: None)
+    given = Processes(coordinator="127.0.0.1:1", processes=2, process=1)
+    with contextlib.suppress(KeyboardInterrupt, OSError), processes.joined(given, {}):
+        if end:
+            raise end
+    assert said == ["done"] * done
 
 
 # What a person may get wrong. ---------------------------------------------------------------------

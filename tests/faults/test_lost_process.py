@@ -98,6 +98,20 @@ class Together:
         assert rest == [1] * (COUNT - 1), said
         return said[:index] + said[index + 1 :], heard
 
+    def ask(self, index: int) -> list[str]:
+        """Asks a process to end while they train; what all said."""
+        started = self.start()
+        try:
+            self._train_a_little(started)
+            os.kill(started[index].pid, signal.SIGTERM)
+            ended = [process.wait(timeout=LIMIT) for process in started]
+        finally:
+            for process in started:
+                process.kill()
+                process.wait()
+        assert ended == [128 + signal.SIGTERM] * COUNT, self.said()
+        return self.said()
+
     def _train_a_little(self, started: list[subprocess.Popen]) -> set[str]:
         """Waits for a checkpoint; where all of them listened before."""
         place, heard = self.run / "training" / "bursty-seed1", set()
@@ -143,8 +157,13 @@ def same(run: Path, quiet: Path) -> None:
     assert sorted(updates(run)) == sorted(updates(quiet))  # each update counted once
 
 
-def test_two_processes_are_lost(tmp_path, environment, quiet):
-    survives(Together(tmp_path, environment), quiet, [2, 0])
+def test_one_is_asked_to_end_and_two_are_lost(tmp_path, environment, quiet):
+    together = Together(tmp_path, environment)
+    first, *others = together.ask(3)
+    assert "saved at update" in first and "go on with: levelburst resume run" in first
+    assert all("levelburst: interrupted" in text for text in others)
+    assert not [text for text in (first, *others) if "has ended" in text or "Traceback" in text]
+    survives(together, quiet, [2, 0])
 
 
 @pytest.mark.slow
