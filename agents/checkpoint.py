@@ -37,12 +37,19 @@ def save(path: Path, tree: Any, notes: dict[str, Any] | None = None) -> None:
 
     Raises:
         FloatingPointError: a number is not finite; nothing is written.
+        ValueError: the notes are too large; nothing is written.
         OSError: it cannot be written; what was there before is still there.
     """
     tree = jax.device_get(tree)
     if wrong := unbounded(tree):
         raise FloatingPointError(f"{path} is not saved: {wrong} is not finite")
     told = {"arrays": _layout(tree), "sha256": digest(tree), "notes": notes or {}}
+    text = (json.dumps(told, indent=1) + "\n").encode()
+    if len(text) > manifest.LARGEST:
+        raise ValueError(
+            f"{path} is not saved: its notes take {len(text)} bytes, and {manifest.LARGEST} are "
+            "the most"
+        )
     with durable.new_folder(path) as partial:
         try:
             with _alone() as checkpointer:
@@ -51,7 +58,7 @@ def save(path: Path, tree: Any, notes: dict[str, Any] | None = None) -> None:
             raise
         except Exception as error:  # tensorstore has its own for a full disk
             raise OSError(f"{path} cannot be written: {' '.join(str(error).split())}") from None
-        (partial / NOTES).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+        (partial / NOTES).write_bytes(text)
         manifest.seal_folder(partial)
 
 
@@ -118,6 +125,8 @@ def notes(path: Path) -> dict[str, Any]:
 def _told(path: Path) -> dict[str, Any]:
     """All of notes.json: ``arrays``, ``sha256`` and ``notes``."""
     try:
+        if (path / NOTES).stat().st_size > manifest.LARGEST:
+            raise ValueError("what JSON makes of it has to fit in memory")
         told = json.loads((path / NOTES).read_bytes())
         arrays = [(str(name), str(kind), list(shape)) for name, kind, shape in told["arrays"] or ()]
         whole = isinstance(told["notes"], dict) and "sha256" in told

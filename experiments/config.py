@@ -20,6 +20,8 @@ from icl.conditions import DEMONSTRATIONS, METHODS
 
 READS = ("hash-map", "nearest-neighbour", "5-nearest-neighbours", "hash-map-else-nearest")
 """The readers of agents/retrieval.py, which needs JAX."""
+LINES = 20_000
+"""Lines of metrics of a run, at most: each checkpoint has all of them up to it in its notes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,6 +249,13 @@ def check(config: CompareConfig) -> None:
         raise ConfigError(
             f"curve {config.curve} does not divide the {chunks} chunks of {config.report_every} "
             "updates; use a divisor"
+        )
+    lines = chunks + 3 * (config.demos + 1) * config.curve  # a test: three splits
+    if lines > LINES:
+        raise ConfigError(
+            f"report_every {config.report_every}: a run of {config.updates} updates would have "
+            f"{lines} lines of metrics, and checkpoints keep {LINES}; raise report_every or lower "
+            "curve"
         )
     if config.levels % 16:
         raise ConfigError(f"levels {config.levels} is not a multiple of 16; use 16, 32, 48 …")

@@ -94,6 +94,7 @@ MISTAKES = {
         "compare --preset smoke --contexts 512", "train_levels 256", "512", "lower contexts"
     ),
     "chunks": ("compare --updates 75", "updates 75", "multiple of report_every 50"),
+    "lines": ("compare --updates 1600000 --report-every 50", "report_every 50", "32000 lines"),
     "curve": ("compare --curve 3", "curve 3", "16 chunks", "divisor"),
     "method": ("compare --method distilation", "'distilation'", "did you mean 'distillation'?"),
     "query of none": ("compare --method pretraining --arms single", "single", "--arms bursty"),

@@ -215,6 +215,7 @@ NOTES = {
     "a shape as a text": b'{"arrays": [["x", "float32", "9"]], "sha256": "", "notes": {}}',
     "a dtype as a list": b'{"arrays": [["x", ["O"], [6]]], "sha256": "", "notes": {}}',
     "notes as a list": b'{"arrays": null, "sha256": null, "notes": []}',
+    "large": b'{"arrays": null, "sha256": null, "notes": {"x": [' + b"[]," * 6_000_000 + b"0]}}",
 }
 
 
@@ -229,6 +230,12 @@ def test_hostile_notes_are_refused(tmp_path, monkeypatch, name):
         checkpoint.restore(path, {"x": np.zeros(6, np.float32)})
     assert "\n" not in str(raised.value) and str(path) in str(raised.value)
     assert not (tmp_path / "ran").exists()
+
+
+def test_notes_that_are_too_large_are_not_written(tmp_path):
+    with pytest.raises(ValueError, match="are the most"):
+        checkpoint.save(tmp_path / "cell", {"x": np.zeros(1)}, {"x": "x" * manifest.LARGEST})
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["../../thesis.tex", "/etc/passwd", "arrays/../../thesis.tex"])

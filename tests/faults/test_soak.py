@@ -11,7 +11,7 @@ import pytest
 
 from tests.faults.runs import TINY, flags
 
-CONFIG = dataclasses.replace(TINY, updates=10**8, report_every=200, save_every=30.0)
+CONFIG = dataclasses.replace(TINY, updates=8 * 10**6, report_every=400, save_every=30.0)
 SLACK = 24 * 2**20  # bytes: what an allocator gives back late
 CHILD = "{twin}\nfrom experiments.cli import main\nmain()\n"
 # Keeps a megabyte of every chunk.
