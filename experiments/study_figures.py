@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from icl.statistics import Interval
 
 Place = float | str
 Line = list[tuple[Place, Interval]]  # x and the score there, in order of x
-WIDE = 16  # a range of numbers that a logarithmic axis shows
+WIDE = 16  # ratio from which on numbers lie on a logarithmic axis
 SHADES = [[0.0, "#f7fbff"], [0.5, "#6baed6"], [1.0, "#08306b"]]
 
 
@@ -32,8 +33,7 @@ def lines_figure(
     places = [place for line in lines.values() for place, _ in line]
     words = any(isinstance(place, str) for place in places)
     numbers = [float(place) for place in places if not isinstance(place, str)]
-    above = [number for number in numbers if number > 0]
-    wide = not words and min(numbers, default=0) > 0 and max(above) / min(above) >= WIDE
+    wide = not words and is_wide(numbers)
     low, high = min(numbers, default=0), max(numbers, default=0)
     span = math.log(high / low) if wide else high - low
     figure = go.Figure()
@@ -65,9 +65,8 @@ def lines_figure(
             figure.add_hline(height, line={"color": GREY, "width": 1}, layer="below")
     figure.update_xaxes(title=x, type="category" if words else "log" if wide else "linear")
     if wide:
-        figure.update_xaxes(
-            tickvals=sorted(set(above)), ticktext=[f"{v:g}" for v in sorted(set(above))]
-        )
+        ticks = sorted(set(numbers))
+        figure.update_xaxes(tickvals=ticks, ticktext=[f"{tick:g}" for tick in ticks])
     elif not words and len(set(numbers)) <= 8:
         figure.update_xaxes(tickvals=sorted(set(numbers)))
     figure.update_yaxes(title=y)
@@ -140,6 +139,16 @@ def panel(title: str, figure: dict[str, Any]) -> dict[str, Any]:
             ]
     words = html.unescape("; ".join(said))
     return {"title": title, "alt": f"{title}. {words}" if words else title, "figure": figure}
+
+
+def is_wide(numbers: Sequence[float]) -> bool:
+    """Whether an axis of these numbers is logarithmic: they grow by ratios, and far; ranks and
+    counts, in even steps, do not."""
+    found = sorted(set(numbers))
+    if not found or found[0] <= 0 or found[-1] / found[0] < WIDE:
+        return False
+    steps = [after - before for before, after in itertools.pairwise(found)]
+    return len(steps) < 2 or max(steps) > 1.01 * min(steps)
 
 
 def _aside(place: Place, shift: float, wide: bool) -> float:

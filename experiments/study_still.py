@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from experiments import failure_map
 from experiments.figures import GREY, MARKERS, PALETTE, SPLITS
 from experiments.still import drawing
-from experiments.study_figures import Line, order
+from experiments.study_figures import Line, is_wide, order
 from experiments.study_report import along, attempts, cells_of, curve, named
 from icl.statistics import Interval
 
@@ -117,7 +117,7 @@ def draw_lines(axis: Axes, lines: Mapping[str, Line], names: Sequence[str] = ())
     places = sorted({place for line in lines.values() for place, _ in line}, key=order)
     words = any(isinstance(place, str) for place in places)
     numbers = [float(place) for place in places if not isinstance(place, str)]
-    wide = not words and min(numbers) > 0 and max(numbers) / min(numbers) > 20
+    wide = not words and is_wide(numbers)
     handles = {}
     for name, line in lines.items():
         index = names.index(name)

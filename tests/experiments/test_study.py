@@ -22,6 +22,7 @@ from experiments.study import (
     slope,
     within,
 )
+from experiments.study_figures import is_wide
 from experiments.study_folder import StudyFolder, identity
 from experiments.study_plan import BASES, checked, groups, plan
 from experiments.study_report import render
@@ -157,6 +158,17 @@ def test_burstiness_that_helps_one_shot_only_is_what_the_paper_claims():
         "burstiness", lambda point, row: (0.6 - 0.2 * point.at["p_b"]) * (row["demos"] > 0)
     )
     assert [x["holds"] for x in made] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "wide"),
+    [
+        ([1, 16], True), ([1, 15], False), ([64, 256, 1024], True), ([0, 1, 100], False),
+        (range(1, 25), False), ([*range(1, 25), 48], True), ([3], False), ([], False),
+    ],
+)  # fmt: skip
+def test_an_axis_of_ratios_is_logarithmic_and_one_of_ranks_is_not(numbers, wide):
+    assert is_wide(numbers) is wide
 
 
 def test_the_first_demonstration_is_told_from_a_steady_gain():
