@@ -63,9 +63,8 @@ def flips(path, intact, count: int) -> int:
     return found
 
 
-@pytest.mark.parametrize("count", [60, pytest.param(300, marks=pytest.mark.slow)])
-def test_no_flipped_bit_is_silent(tmp_path, intact, count):
-    assert flips(tmp_path / "store", intact, count) == count
+def test_no_flipped_bit_is_silent(tmp_path, intact):
+    assert flips(tmp_path / "store", intact, 300) == 300
 
 
 @pytest.mark.parametrize("kind", ["truncate", "delete", "swap", "grow"])
