@@ -37,8 +37,8 @@ def save(path: Path, tree: Any, notes: dict[str, Any] | None = None) -> None:
 
     Raises:
         FloatingPointError: a number is not finite; nothing is written.
-        ValueError: the notes are too large; nothing is written.
-        OSError: it cannot be written; what was there before is still there.
+        OSError: it cannot be written, or its notes are too large; what was there before is still
+            there.
     """
     tree = jax.device_get(tree)
     if wrong := unbounded(tree):
@@ -46,7 +46,7 @@ def save(path: Path, tree: Any, notes: dict[str, Any] | None = None) -> None:
     told = {"arrays": _layout(tree), "sha256": digest(tree), "notes": notes or {}}
     text = (json.dumps(told, indent=1) + "\n").encode()
     if len(text) > manifest.LARGEST:
-        raise ValueError(
+        raise OSError(
             f"{path} is not saved: its notes take {len(text)} bytes, and {manifest.LARGEST} are "
             "the most"
         )

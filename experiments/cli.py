@@ -147,7 +147,8 @@ def _compare(arguments: list[str]) -> int:
     path = Path(config.out or _fresh(Path("runs"), f"compare-{config.preset}"))
     if config.process <= 0:
         RunFolder.refuse(path, overwrite=config.overwrite)
-    with joined(config, stored(config)) as own:
+    same = stored(config) | {"store": positions.settings(config)["store"]}  # each reads its own
+    with joined(config, same) as own:
         config = dataclasses.replace(config, processes=own.processes, process=own.process)
         if own.process == 0:
             told = f"levelburst compare, preset {config.preset}: {COST[config.preset]}"

@@ -11,6 +11,7 @@ from threading import Thread
 from typing import Any
 
 import jax
+from jax.sharding import NamedSharding, PartitionSpec
 
 from agents import sharding
 from agents.transformer import ModelConfig
@@ -125,6 +126,11 @@ class Comparison:
     def stack(self, trees: list[Any]) -> Any:
         """The trees of a wave, stacked over the devices."""
         return parallel.stack(trees, self.layout)
+
+    @property
+    def everywhere(self) -> Any:
+        """The place of arrays that are whole on every device of a wave."""
+        return NamedSharding(self.layout.mesh(self.wave), PartitionSpec())
 
     def model(self, parameters: Any) -> Actor:
         """A trained model as an actor, with retrieval around it where asked."""

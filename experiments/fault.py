@@ -54,6 +54,7 @@ def refuse(job: Comparison, cell: Cell, metrics: Metrics, first: int) -> None:
         what += f" at update {update}; its batch is kept as a seed in {path}"
     else:
         what += f" at update {update}"
+    what = processes.agree(what)  # nobody leaves before it is kept
     raise FloatingPointError(
         f"{arm} seed {seed}: {what}; lower --learning-rate (now {job.config.learning_rate})"
     )

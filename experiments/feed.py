@@ -24,7 +24,6 @@ from envs.writer import differences
 from experiments.config import CompareConfig
 from experiments.errors import ConfigError
 from experiments.source import part_name
-from icl import parallel
 from icl.train import Program, Run
 
 if TYPE_CHECKING:
@@ -102,8 +101,8 @@ def refuse(job: Comparison) -> None:
 
 class Feed:
     """Training on a store: called like the compiled training, (states, runs) -> (states, metrics).
-    Where several processes train together, each reads what all of them do, which needs no word
-    between them.
+    Where several processes train together, each reads what all of them train on; which levels those
+    are is computed by the devices, and by nobody for the others.
 
     Args:
         job: whose config names the store.
@@ -120,6 +119,7 @@ class Feed:
         self._store = find(job.config, job.suite, job.seeds)
         self._pools = job.config.report_every // job.config.pool
         self._visits = job.side_by_side(self._chosen)
+        self._everywhere = jax.jit(lambda tree: tree, out_shardings=job.everywhere)
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="levelburst-feed")
         self._groups: dict[int, list[tuple[Groups, np.ndarray]]] = {}
         self._ahead: Future[Any] | None = None
@@ -156,7 +156,7 @@ class Feed:
         keys = [new_key(seed) for seed in self._seeds]
         steps = [np.int32(self._step)] * len(keys)
         given = self._job.stack(keys), self._job.stack(steps), runs
-        return self._reader.submit(self._read, *parallel.fetch(self._visits(*given)))
+        return self._reader.submit(self._read, *self._everywhere(self._visits(*given)))
 
     def _chosen(self, key: jax.Array, step: jax.Array, run: Run) -> tuple[jax.Array, jax.Array]:
         """Of the pools of a chunk, the levels visited int32[pools, family, n], and the rollouts
@@ -165,12 +165,16 @@ class Feed:
         return chosen(self._job.program, key, steps, run, self._held())
 
     def _held(self) -> list[int]:
-        """R of each family, the least over seeds."""
-        each = zip(*self._groups.values())  # of a family, its parts of all seeds
-        return [min(x.part.forms["valid"].shape[0] for x, _ in parts) for parts in each]
+        """R of each family, the least over all seeds of the comparison, whichever train at once."""
+        parts = self._store.layout.parts
+        return [
+            min(parts[part_name(x, seed)].forms["valid"].shape[0] for seed in self._job.seeds)
+            for x in self._job.suite.train
+        ]
 
-    def _read(self, visits: np.ndarray, rollouts: np.ndarray) -> Any:
+    def _read(self, visits: Any, rollouts: Any) -> Any:
         """The groups of runs [run, pools, family, n], on the devices that train them."""
+        visits, rollouts = jax.device_get((visits, rollouts))  # here: the trainer does not wait
         runs = [
             _groups(self._groups[seed], visits[i], rollouts[i])
             for i, seed in enumerate(self._seeds)

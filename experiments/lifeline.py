@@ -58,7 +58,7 @@ class Lifeline:
 
     def end(self) -> None:
         """Says that this process is done, well or because all were asked to stop; what becomes of
-        the others no longer matters to it."""
+        the others no longer matters to it, but for process 0, which writes."""
         self._over.set()
         self._tell(END)
 
@@ -75,7 +75,8 @@ class Lifeline:
                 for key, _ in ears.select():
                     line: Any = key.fileobj
                     said = _heard(line)
-                    if said != END and not self._over.is_set():
+                    # Who is done waits for process 0, which draws, and for nobody else.
+                    if said != END and (key.data == 0 or not self._over.is_set()):
                         self._mourn(int(said) if said.strip().isdigit() else key.data)
                         return
                     ears.unregister(line)
@@ -84,7 +85,8 @@ class Lifeline:
         self._lost = lost
         self._tell(b"%d\n" % lost)
         self._known.set()
-        if not self._over.wait(GRACE):  # it waits for the lost one, or compiles
+        # One that does not end by itself waits for the lost one, or compiles.
+        if self._over.is_set() or not self._over.wait(GRACE):
             print(f"levelburst: {self.message(lost)}", file=sys.stderr, flush=True)
             os._exit(1)
 

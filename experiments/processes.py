@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from experiments.errors import ConfigError
-from experiments.lifeline import Lifeline
+from experiments.lifeline import GRACE, Lifeline
 from experiments.relay import Relay
 from experiments.stopping import Together
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 WAIT = 60.0  # seconds that processes wait for one another at the start
-SILENCE = 30  # seconds without a sign of life after which a process counts as dead
+SILENCE = 100  # seconds without a sign of life after which a process counts as dead to JAX
 AHEAD = "levelburst-compile"  # the name of a thread that only compiles
 GO = "go"
 Lines = dict[int, socket.socket]  # process -> an open line to it
@@ -150,6 +150,7 @@ def joined(given: Processes, settings: Any) -> Iterator[Processes]:
     import jax
 
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM for itself
     host, port = address_of(own)
     try:
         jax.distributed.initialize(
@@ -201,7 +202,7 @@ def leaving() -> Iterator[None]:
         if not isinstance(error, SystemExit):
             traceback.print_exc()
         if code == 2 and together:
-            time.sleep(1)  # a person's mistake, which all find: each may say so
+            time.sleep(GRACE)  # a person's mistake, which all find: each may say so
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 1)

@@ -6,9 +6,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 BLOCK = 1 << 16  # bytes read at once
+PATIENCE = 10.0  # seconds until a coordinator that does not answer is called again
 
 
 class Relay:
@@ -37,16 +39,21 @@ class Relay:
 
     def _serve(self) -> None:
         while True:
-            here, _ = self._server.accept()
+            try:
+                here, _ = self._server.accept()
+            except OSError:  # who called has gone, or no more files can be open just now
+                time.sleep(0.1)
+                continue
             _start(self._join, here)
 
     def _join(self, here: socket.socket) -> None:
         with here:
             try:
-                there = socket.create_connection(self._there)
+                there = socket.create_connection(self._there, timeout=PATIENCE)
             except OSError:  # it does not listen yet: JAX calls again
                 return
             with there:
+                there.settimeout(None)
                 for line in (here, there):
                     line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 _start(_carry, there, here)

@@ -68,6 +68,21 @@ def still(found: Sequence[Cell], learning: Curves, target: Any) -> None:
         )
 
 
+def explain(figure: Figure, handles: Mapping[str, Any], wide: int) -> None:
+    """Draws a legend above the panels, ``wide`` of them side by side, in as many columns as fit.
+
+    Args:
+        figure: of the panels.
+        handles: name -> what stands for it.
+        wide: how many lie side by side.
+    """
+    longest = max(map(len, handles))
+    figure.legend(
+        list(handles.values()), list(handles), loc="outside upper center",
+        ncols=min(len(handles), max(1, 40 * wide // (6 + longest))), frameon=False,
+    )  # fmt: skip
+
+
 @contextlib.contextmanager
 def drawing(
     count: int, title: str, target: Any, wide: int = 0

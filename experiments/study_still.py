@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from experiments import failure_map
 from experiments.figures import GREY, MARKERS, PALETTE, SPLITS
-from experiments.still import drawing
+from experiments.still import drawing, explain
 from experiments.study_figures import Line, is_wide, order
 from experiments.study_report import along, attempts, cells_of, curve, named
 from icl.statistics import Interval
@@ -46,10 +46,7 @@ def draw(results: Mapping[str, Any], target: Any) -> None:
         if handles:
             panels[0].set_ylabel("score")
         if len(handles) > 1:
-            figure.legend(
-                list(handles.values()), list(handles), loc="outside upper center",
-                ncols=min(len(handles), max(1, 80 // (6 + max(map(len, handles))))), frameon=False,
-            )  # fmt: skip
+            explain(figure, handles, len(splits))
 
 
 def _failures(results: Mapping[str, Any], target: Any) -> None:

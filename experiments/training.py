@@ -138,11 +138,14 @@ class Wave:
         if chunk is not None:
             chunk.copy = self.job.snapshot(states)
             self._hear(chunk, clock)
-        if 0 < update < config.updates:
+        if not stop:  # one may have been asked during the last chunk
+            stop, _ = processes.any_says(bool(heard), False)
+        if stop and update:
             saves.wait()
             names = ", ".join(f"{arm} seed {seed}" for arm, seed in self.cells)
             self.job.progress.say(f"saved at update {update} of {config.updates}: {names}")
-        if stop:  # in all processes, whichever heard of it
+        if stop:  # in all processes, whichever heard of it, and once what was trained is saved
+            processes.agree(None)
             raise Together(*heard[:1])
         return states
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.signals.question_page import TOLD, across, drawable, panels
-from experiments.still import drawing
+from experiments.still import drawing, explain
 from experiments.study_still import draw_lines
 
 
@@ -32,7 +32,4 @@ def draw(results: Mapping[str, Any], target: Any) -> None:
             if index % wide == 0 or measure != drawn[index - 1][0]:
                 told = measure if measure == "success" else TOLD[measure]
                 axis.set_ylabel(textwrap.fill(told, 32))
-        figure.legend(
-            list(handles.values()), list(handles), loc="outside upper center", ncols=4,
-            frameon=False,
-        )  # fmt: skip
+        explain(figure, handles, wide)

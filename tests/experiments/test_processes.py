@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import signal
 import socket
 import threading
 import time
@@ -66,6 +67,18 @@ def test_four_processes_train_as_one_does(together, smoke, tmp_path):
     for out, err, _ in ended[1:]:
         told = [line for line in (out + err).splitlines() if not line.startswith("[Gloo]")]
         assert told == []
+
+
+def test_a_signal_is_heard_before_training(together, tmp_path):
+    """JAX would take SIGTERM for itself, once processes are joined."""
+    (process,) = together(1, "--updates", 10**5, "--report-every", 50)
+    while not (tmp_path / "run" / "config.json").exists():  # levels are drawn
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == 143, (out, err)
+    assert "interrupted; 0 finished cells are kept in run" in err and "Traceback" not in err
 
 
 # The meeting, in threads: a process that is alone in the interpreter does no more than that. ------

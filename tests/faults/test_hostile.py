@@ -233,7 +233,7 @@ def test_hostile_notes_are_refused(tmp_path, monkeypatch, name):
 
 
 def test_notes_that_are_too_large_are_not_written(tmp_path):
-    with pytest.raises(ValueError, match="are the most"):
+    with pytest.raises(OSError, match="are the most"):
         checkpoint.save(tmp_path / "cell", {"x": np.zeros(1)}, {"x": "x" * manifest.LARGEST})
     assert not any(tmp_path.iterdir())
 

@@ -242,6 +242,20 @@ def test_the_others_learn_that_the_leader_was_lost(lines):
     assert lost_of(other) == 0 and ended == [1]
 
 
+@pytest.mark.parametrize("said", [True, False], ids=["done", "lost"])
+def test_who_is_done_still_waits_for_the_leader(lines, capfd, said):
+    ours, theirs, ended = lines(2)
+    leader = Lifeline(0, 2, ours) if said else None
+    other = Lifeline(1, 2, {0: theirs[1]})
+    other.end()
+    if leader:
+        leader.end()
+    die(ours[1])
+    other._watch.join(30)
+    assert ended == ([] if said else [1])
+    assert ("process 0 of 2 has ended" in capfd.readouterr().err) is not said
+
+
 @pytest.mark.parametrize("silent", [False, True], ids=["whole", "twin"])
 def test_who_is_done_is_not_lost(lines, monkeypatch, silent):
     """The twin leaves without a word."""

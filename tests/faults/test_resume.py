@@ -9,9 +9,10 @@ import random
 
 import pytest
 
-from experiments import compare
+from experiments import compare, processes
 from experiments.positions import numbers
 from experiments.saves import Saves
+from experiments.stopping import Together, code
 from tests.faults.runs import TINY, again, digests, job, updates
 
 CALLS = ("fsync", "rename", "replace", "mkdir", "unlink", "rmdir")
@@ -106,3 +107,21 @@ def test_twin_that_forgets_the_metrics_is_found(session, tmp_path, monkeypatch):
     whole = Saves.restore
     monkeypatch.setattr(Saves, "restore", lambda *x: (whole(*x)[0], []))
     assert survives(session, tmp_path, 6)
+
+
+@pytest.mark.parametrize("ask", [1, 2, 5, 6])
+def test_another_process_is_asked_to_end(base, session, tmp_path, monkeypatch, ask):
+    """Before the first chunk, between two, within the last: what was trained is saved, and the run
+    goes on from there."""
+    assert session("quiet")
+    made, asked = again(base, tmp_path / "asked"), iter(range(1, 7))
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "any_says", lambda _, due: (next(asked) == ask, due))
+        with pytest.raises(Together) as stop:
+            compare.fill(made)
+    assert code(stop.value) == 143
+    place = tmp_path / "asked" / "training" / "bursty-seed0"
+    assert max(numbers(place), default=0) == TINY.report_every * (ask - 1)
+    assert session("asked")
+    assert digests(tmp_path / "asked", update=20) == digests(tmp_path / "quiet", update=20)
+    assert updates(tmp_path / "asked") == updates(tmp_path / "quiet")
