@@ -266,7 +266,7 @@ def test_who_is_done_is_not_lost(lines, monkeypatch, silent):
     others = [Lifeline(index, 3, {0: theirs[index]}) for index in (1, 2)]
     for one, line in zip(others, (theirs[1], theirs[2])):
         one.end()
-        die(line)
+        line.shutdown(socket.SHUT_WR)  # as the leader sees it; this one does not live to look
     lost_of(leader)
     assert (ended == []) is not silent
 
