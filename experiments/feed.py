@@ -7,6 +7,7 @@ rollouts of a level, a visit draws E of them by the same key.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -153,10 +154,14 @@ class Feed:
         return jax.tree.map(lambda x: x[0], found)
 
     def _fetch(self, runs: Any) -> Future[Any]:
-        keys = [new_key(seed) for seed in self._seeds]
-        steps = [np.int32(self._step)] * len(keys)
-        given = self._job.stack(keys), self._job.stack(steps), runs
-        return self._reader.submit(self._read, *self._everywhere(self._visits(*given)))
+        steps = self._job.stack([np.int32(self._step)] * len(self._seeds))
+        visits = self._visits(self._keys, steps, runs)
+        return self._reader.submit(self._read, *self._everywhere(visits))
+
+    @functools.cached_property
+    def _keys(self) -> jax.Array:
+        """Of the wave's runs, on their devices."""
+        return self._job.stack([new_key(seed) for seed in self._seeds])
 
     def _chosen(self, key: jax.Array, step: jax.Array, run: Run) -> tuple[jax.Array, jax.Array]:
         """Of the pools of a chunk, the levels visited int32[pools, family, n], and the rollouts
