@@ -35,14 +35,27 @@ def new_key(seed: int | np.integer | jax.Array) -> jax.Array:
 def _rounds(
     first: jax.Array, second: jax.Array, high: jax.Array, low: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    words = (first, second, first ^ second ^ jnp.uint32(PARITY))
-    high, low = high + words[0], low + words[1]
+    """In operations of lax: a program is lowered with a hundred of them a hash, and jax.numpy's
+    take several times as long to be told apart."""
+    shape = np.broadcast_shapes(*(word.shape for word in (first, second, high, low)))
+
+    def spread(word: jax.Array | np.ndarray) -> jax.Array:
+        return lax.broadcast_in_dim(word, shape, range(len(shape) - word.ndim, len(shape)))
+
+    def constant(number: int) -> jax.Array:
+        return spread(np.asarray(number, np.uint32))
+
+    words = [spread(first), spread(second)]
+    words.append(lax.bitwise_xor(lax.bitwise_xor(*words), constant(PARITY)))
+    turns = {turn: (constant(turn), constant(32 - turn)) for turn in sum(ROTATIONS, ())}
+    high, low = lax.add(spread(high), words[0]), lax.add(spread(low), words[1])
     for group in range(5):
         for turn in ROTATIONS[group % 2]:
-            high = high + low
-            low = high ^ ((low << jnp.uint32(turn)) | (low >> jnp.uint32(32 - turn)))
-        high = high + words[(group + 1) % 3]
-        low = low + words[(group + 2) % 3] + jnp.uint32(group + 1)
+            high, (left, right) = lax.add(high, low), turns[turn]
+            turned = lax.bitwise_or(lax.shift_left(low, left), lax.shift_right_logical(low, right))
+            low = lax.bitwise_xor(high, turned)
+        high = lax.add(high, words[(group + 1) % 3])
+        low = lax.add(lax.add(low, words[(group + 2) % 3]), constant(group + 1))
     return high, low
 
 
