@@ -44,7 +44,7 @@ def refresh(text: str, folder: Path, near: str) -> str:
 
     def again(match: re.Match[str]) -> str:
         kind, name, said = match.groups()
-        file = {"bench": "bench", "signals": f"signals-{name}"}.get(kind, name)
+        file = file_of(kind, name)
         found = stored.read(file, folder)
         if found is None:
             note = PENDING.format(file)
@@ -54,6 +54,13 @@ def refresh(text: str, folder: Path, near: str) -> str:
         return f"<!-- {kind}: {name} -->\n{body}\n<!-- end -->"
 
     return BLOCK.sub(again, text)
+
+
+def file_of(kind: str, name: str) -> str:
+    """What a block's results are stored as."""
+    if kind == "bench":
+        return f"bench-{name}" if f"bench-{name}" in stored.BENCHES else kind
+    return f"signals-{name}" if kind == "signals" else name
 
 
 def study(name: str, found: Mapping[str, Any], near: str) -> list[str]:
@@ -166,7 +173,28 @@ def train(found: Mapping[str, Any]) -> list[str]:
     ]
 
 
-BENCHES = {"speed": speed, "train": train}
+def disk(found: Mapping[str, Any]) -> list[str]:
+    """Training from a store, and a checkpoint, next to the training of a chunk."""
+    first = found["cells"][0]
+    shares = [100 * cell["median"] / first["median"] for cell in found["cells"]]
+    rows = [
+        (
+            cell["who"].partition(", ")[2] or "groups generated",
+            seconds(cell["median"]),
+            f"{seconds(cell['low'])} … {seconds(cell['high'])}",
+            f"{share:.{0 if share >= 10 else 1}f} %",
+        )
+        for cell, share in zip(found["cells"], shares)
+    ]
+    return [
+        f"`{found['command']}` on {_machine(found['machine'])}, {first['setting']}: medians of up "
+        f"to {found['goes']} goes, which take turns.",
+        "",
+        *_table((first["work"], "median", "least … most", "of the first"), rows),
+    ]
+
+
+BENCHES = {"speed": speed, "train": train, "disk": disk}
 KINDS: dict[str, Callable[[str, Mapping[str, Any], str], list[str]]] = {
     "study": study,
     "signals": signals,

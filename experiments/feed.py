@@ -128,17 +128,16 @@ class Feed:
     def __call__(self, states: Any, runs: Any) -> tuple[Any, Any]:
         """One chunk. What the next one reads is fetched while this one trains."""
         if self._ahead is None:
-            self._open(self._seeds)
-            self._ahead = self._fetch(runs)
+            self._ahead = self.fetch(runs)
         groups = self._ahead.result()
         self._step += self._pools * self._job.config.pool
         if self._step < self._job.config.updates:
-            self._ahead = self._fetch(runs)  # before the devices are busy
+            self._ahead = self.fetch(runs)  # before the devices are busy
         return self._compiled(states, runs, groups)
 
     def _open(self, seeds: list[int]) -> None:
         job = self._job
-        for seed in dict.fromkeys(seeds):
+        for seed in set(seeds) - set(self._groups):
             parts = [self._store.groups(part_name(family, seed)) for family in job.suite.train]
             self._groups[seed] = [
                 (groups, places(groups, levels))
@@ -153,7 +152,10 @@ class Feed:
         found = _groups(self._groups[seed], *jax.device_get(visits))
         return jax.tree.map(lambda x: x[0], found)
 
-    def _fetch(self, runs: Any) -> Future[Any]:
+    def fetch(self, runs: Any) -> Future[Any]:
+        """Begins to read what the next chunk trains on: Trajectories[run, pools, family, n, E, T],
+        on the devices that train the runs."""
+        self._open(self._seeds)
         steps = self._job.stack([np.int32(self._step)] * len(self._seeds))
         visits = self._visits(self._keys, steps, runs)
         return self._reader.submit(self._read, *self._everywhere(visits))

@@ -29,6 +29,7 @@ RESULTS = "docs/results"
 PAGES = {  # document -> what it calls docs/results
     "README.md": "docs/results",
     "docs/findings.md": "results",
+    "docs/reliability.md": "results",
     "docs/scaling.md": "results",
     "docs/signals.md": "results",
 }
@@ -42,8 +43,11 @@ def take(source: Path, folder: Path) -> list[str]:
     """
     taken = []
     if (source / "bench.json").is_file():
-        stored.write("bench", stored.bench(_read(source / "bench.json")), folder)
-        taken.append("bench")
+        found = _read(source / "bench.json")
+        for name, parts in stored.BENCHES.items():
+            if set(parts) & set(found["parts"]):
+                stored.write(name, stored.bench(found, parts), folder)
+                taken.append(name)
     if (source / "results.json").is_file():
         results = _read(source / "results.json")
         name = results["config"]["preset"]

@@ -17,7 +17,10 @@ from experiments.study_report import table
 from icl.statistics import Interval, interval
 
 HOW = {*MANNER, "log", "devices", "runs_per_device"}  # fields that no result depends on
-BENCH = ("simulate", "contexts", "train", "decode", "compare")  # the parts that documents show
+BENCHES = {  # what is stored of a benchmark -> the parts that it holds, all of them
+    "bench": ("simulate", "contexts", "train", "decode", "compare"),
+    "bench-disk": ("disk",),
+}
 CELL = ("part", "work", "setting", "unit", "who", "ours", "amount", "median", "low", "high", "rate",
         "ratio", "ratio_low", "ratio_high", "operations", "reason")  # fmt: skip
 MACHINE = ("device", "processor", "cores", "jax", "commit", "load", "float32", "bandwidth")
@@ -109,13 +112,14 @@ def run(results: Mapping[str, Any], records: Sequence[Mapping[str, Any]] = ()) -
     }
 
 
-def bench(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Of bench.json: the machine, medians with their ends, ratios, and what was to be reached.
+def bench(found: Mapping[str, Any], parts: Sequence[str]) -> dict[str, Any]:
+    """Of these parts of bench.json: the machine, medians with their ends, ratios, and what was to
+    be reached.
 
     Raises:
-        ValueError: it lacks a part that the documents show, or was run at toy size.
+        ValueError: it lacks one of them, or was run at toy size.
     """
-    lacking = [part for part in BENCH if found["parts"].get(part, {"reason": "no"})["reason"]]
+    lacking = [part for part in parts if found["parts"].get(part, {"reason": "no"})["reason"]]
     if lacking or found["config"]["sizes"] != "full":
         raise ValueError(f"no whole benchmark: parts {', '.join(lacking) or 'at toy size'}")
     return {
@@ -124,7 +128,7 @@ def bench(found: Mapping[str, Any]) -> dict[str, Any]:
         "machine": {name: found["machine"][name] for name in MACHINE},
         "cells": [
             {name: _short(cell[name]) for name in CELL}
-            for part in BENCH
+            for part in parts
             for cell in found["parts"][part]["cells"]
         ],
         "targets": [{k: _short(v) for k, v in target.items()} for target in found["targets"]],

@@ -34,6 +34,7 @@ def panels(name: str, part: Mapping[str, Any], machine: Mapping[str, Any]) -> li
         "decode": _speeds,
         "contexts": _contexts,
         "train": lambda cells: _train(cells, machine["float32"]),
+        "disk": _disk,
         "compare": _compare,
         "scale": lambda cells: _scale(cells, part.get("slopes", {})),
     }
@@ -128,6 +129,14 @@ def _contexts(cells: Cells) -> list[Panel]:
     speeds.update_xaxes(title="admitted levels a second", exponentformat="SI", rangemode="tozero")
     found = [_panel("What an update costs", bars, own)] if own else []
     return found + ([_panel("Level admission", speeds, admitted)] if admitted else [])
+
+
+def _disk(cells: Cells) -> list[Panel]:
+    """Seconds of a chunk, of what it reads, and of a checkpoint."""
+    names = [cell["who"].partition(", ")[2] or "groups generated" for cell in cells]
+    bars = go.Figure(_bars(names, cells, 1.0, "s"))
+    bars.update_xaxes(title="seconds", rangemode="tozero")
+    return [_panel(f"A chunk, {cells[0]['setting']}", bars, cells)]
 
 
 def _compare(cells: Cells) -> list[Panel]:

@@ -9,6 +9,7 @@ PARTS = {
     "contexts": "expert-labelled transitions a second, level generation and solving included",
     "train": "updates of the transformer",
     "decode": "rollouts in context",
+    "disk": "training from a store, and its checkpoints",
     "compare": "wall time of the main job, by phase",
     "scale": "how each cost grows",
 }
@@ -52,8 +53,8 @@ class Sizes:
         steps: environment steps of one go in a compiled scan.
         calls: environment steps of one go where every step is a call.
         levels: levels in a buffer.
-        preset: of ``contexts`` and ``compare``.
-        admitted: levels that ``contexts`` admits.
+        preset: of ``contexts``, ``disk`` and ``compare``.
+        admitted: levels that ``contexts`` admits, and a family has in the store of ``disk``.
         updates: fused updates of one go where generation is included.
         models: of ``train``.
         families: that its contexts are generated from; their number divides every batch.

@@ -44,7 +44,7 @@ class Target:
 
 def judge(cells: Sequence[Cell], sizes: Sizes) -> list[Target]:
     """Every target of the parts that were run."""
-    from experiments.bench import compare, contexts, decode, simulate, train
+    from experiments.bench import compare, contexts, decode, disk, simulate, train
 
     parts = {cell.part for cell in cells}
     found: list[Target] = []
@@ -56,8 +56,7 @@ def judge(cells: Sequence[Cell], sizes: Sizes) -> list[Target]:
 
     def seconds(work: str, setting: str, target: Target) -> None:
         goes = [s for c in cells if (c.work, c.setting) == (work, setting) for s in c.seconds]
-        told = (statistics.median(goes), min(goes), max(goes)) if goes else (None,)
-        found.append(target.judged(*told))
+        found.append(target.judged(*_ends(goes)))
 
     if "simulate" in parts:
         for work, who, bar in (
@@ -67,7 +66,9 @@ def judge(cells: Sequence[Cell], sizes: Sizes) -> list[Target]:
             target = Target(f"{work}, N = 1,024, against {who}", bar, True, "×")
             ratio(work, "N = 1,024", who, target)
     if "contexts" in parts:
-        found.append(_share(cells, contexts))
+        target = Target("contexts, share of the update", 5.0, False, "%")
+        whole = f"{OURS}, {contexts.UPDATE}"
+        found.append(_share(cells, target, contexts.CONTEXTS, OURS, whole))
     if "train" in parts:
         for model in sizes.models:
             target = Target(f"train, {model.name}, against PyTorch", 0.9, True, "×")
@@ -76,6 +77,16 @@ def judge(cells: Sequence[Cell], sizes: Sizes) -> list[Target]:
         for who, bar in (("plain cache", 2.0), ("PyTorch", 1.5)):
             target = Target(f"decode, T = 256, against {who}", bar, True, "×")
             ratio(decode.ALONE, "T = 256", who, target)
+    if "disk" in parts:
+        for name, who, bar in (
+            ("reading, share of the training that it feeds", disk.READING, 50.0),
+            ("a chunk from a store, share of a generated one", disk.STORE, 110.0),
+        ):
+            target = Target(name, bar, False, "%")
+            found.append(_share(cells, target, disk.CHUNK, f"{OURS}, {who}", OURS))
+        minute = Target("a checkpoint a minute, share of the training", 2.0, False, "%")
+        goes = _goes(cells, disk.CHUNK, f"{OURS}, {disk.CHECKPOINT}")
+        found.append(minute.judged(*_ends([100 * s / 60 for s in goes])))
     if "compare" in parts:
         for work, setting, bar in (
             (compare.HELP, "", 1.5),
@@ -89,16 +100,24 @@ def judge(cells: Sequence[Cell], sizes: Sizes) -> list[Target]:
     return found
 
 
-def _share(cells: Sequence[Cell], contexts) -> Target:
-    target = Target("contexts, share of the update", 5.0, False, "%")
-    own = [cell for cell in cells if cell.work == contexts.CONTEXTS and cell.seconds]
-    by = {cell.who: cell.seconds for cell in own}
-    made, whole = by.get(OURS), by.get(f"{OURS}, {contexts.UPDATE}")
-    if not made or not whole:
+def _share(cells: Sequence[Cell], target: Target, work: str, part: str, whole: str) -> Target:
+    """The target with how much of what one side of a race takes another one takes."""
+    some, all_ = (_goes(cells, work, who) for who in (part, whole))
+    if not some or not all_:
         return target
-    shares = [100 * m / w for m, w in zip(made, whole)]
-    middle = 100 * statistics.median(made) / statistics.median(whole)
+    shares = [100 * s / a for s, a in zip(some, all_)]
+    middle = 100 * statistics.median(some) / statistics.median(all_)
     return target.judged(middle, min(shares), max(shares))
+
+
+def _goes(cells: Sequence[Cell], work: str, who: str) -> tuple[float, ...]:
+    """Seconds of every go of one side."""
+    return next((cell.seconds for cell in cells if (cell.work, cell.who) == (work, who)), ())
+
+
+def _ends(goes: Sequence[float]) -> tuple[float | None, ...]:
+    """Median, least and most."""
+    return (statistics.median(goes), min(goes), max(goes)) if goes else (None,)
 
 
 def _find(cells: Sequence[Cell], work: str, setting: str, who: str) -> Cell | None:

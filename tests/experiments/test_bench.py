@@ -7,6 +7,8 @@ import pytest
 
 from experiments.bench.sizes import PARTS, SIZES
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory, environment, shared):

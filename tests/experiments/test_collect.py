@@ -17,6 +17,8 @@ from tests.envs.worlds import same
 from tests.experiments.conftest import DEVICES, SMOKE, Levelburst
 from tests.faults.stores import contents
 
+pytestmark = pytest.mark.long
+
 SMALL = ("--readers", "--demos", "1", "--train-levels", "64")
 RUN = (*SMOKE, *DEVICES, *SMALL)
 LEVELS = ("--levels", "64", "--families", "dark-room", "--shard", "30")

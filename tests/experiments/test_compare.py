@@ -15,6 +15,8 @@ from experiments.folder import RunFolder
 from experiments.phases import COMPILATION
 from experiments.presets import PRESETS
 
+pytestmark = pytest.mark.long
+
 ARMS = {"bursty": (16, 1.0), "isolated-chunks": (4, 0.0)}  # chunk, p_b
 READERS = ("hash-map", "nearest-neighbour")
 SPLITS = {"seen-level": "dark-room", "unseen-level": "dark-room", "unseen-family": "random-graph"}

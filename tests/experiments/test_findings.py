@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from experiments import stored
-from experiments.bench import compare, contexts, decode, simulate, train
-from experiments.bench.clock import OURS, Race, Side, cell
+from experiments.bench import compare, contexts, decode, disk, simulate, train
+from experiments.bench.clock import OURS, Cell, Race, Side, cell
 from experiments.bench.sizes import SIZES
 from experiments.bench.targets import judge
-from experiments.blocks import BLOCK, PENDING, refresh
+from experiments.blocks import BLOCK, PENDING, file_of, refresh
 from experiments.findings import PAGES, RESULTS, main
 from experiments.presets import COST, PRESETS
 from experiments.studies import STUDIES
@@ -36,12 +36,10 @@ def test_a_document_shows_what_is_stored(page):
 def test_what_is_stored_is_shown_once_and_has_its_picture():
     blocks = [match[:2] for text in TEXTS.values() for match in BLOCK.findall(text)]
     assert len(set(blocks)) == len(blocks)
-    shown = {
-        {"bench": "bench", "signals": f"signals-{name}"}.get(kind, name) for kind, name in blocks
-    }
+    shown = {file_of(kind, name) for kind, name in blocks}
     assert {path.stem for path in STORED.glob("*.json")} <= shown
     assert {("run", "quick"), ("run", "ladder"), ("bench", "speed")} < set(blocks)
-    assert all((STORED / f"{name}.svg").is_file() for name in shown - {"bench"})
+    assert all((STORED / f"{name}.svg").is_file() for name in shown - set(stored.BENCHES))
     assert all((STORED / f"{name}.json").is_file() for name in shown)  # nothing waits
 
 
@@ -188,6 +186,10 @@ def bench(folder: Path, **parts: object) -> Path:
     race("contexts", contexts.CONTEXTS, "preset quick", "transitions",
          [(OURS, 0.5, 1), (f"{OURS}, {contexts.UPDATE}", 8.0, 1)])  # fmt: skip
     race("compare", compare.HELP, "", "s", [(OURS, 0.25, 0)])
+    race("disk", disk.CHUNK, "preset quick", "contexts", [
+        (OURS, 2.0, 100), (f"{OURS}, {disk.STORE}", 2.1, 100),
+        (f"{OURS}, {disk.READING}", 0.5, 100), (f"{OURS}, {disk.CHECKPOINT}", 0.3, 0),
+    ])  # fmt: skip
     names = dict.fromkeys(x.part for x in cells)
     return save(folder, "bench.json", {
         "schema": 1, "machine": MACHINE, "sizes": dataclasses.asdict(sizes),
@@ -223,6 +225,30 @@ def test_one_command_takes_a_benchmark_over(root, tmp_path):
     assert "peak 500 GFLOP/s" in page
     main([], root)
     assert (text_of(root), text_of(root, "docs/scaling.md")) == (text, page)
+
+
+def test_a_part_that_has_a_place_of_its_own_is_taken_over_alone(root, tmp_path):
+    made, others = bench(tmp_path / "run"), (root / RESULTS / "bench.json").read_text()
+    found = json.loads((made / "bench.json").read_text(encoding="utf-8"))
+    save(made, "bench.json", found | {"parts": {"disk": found["parts"]["disk"]}})
+    before = text_of(root)
+    main([str(made)], root)
+    page = text_of(root, "docs/reliability.md")
+    for line in (
+        "| groups generated | 2.00 s | 2.00 s … 2.20 s | 100 % |",
+        "| reading alone | 500 ms | 500 ms … 550 ms | 25 % |",
+        "| a checkpoint | 300 ms | 300 ms … 330 ms | 15 % |",
+    ):
+        assert line in page
+    assert (root / RESULTS / "bench.json").read_text() == others and text_of(root) == before
+    assert {target.work: target.reached for target in judge(
+        [Cell(**x | {"seconds": tuple(x["seconds"])}) for x in found["parts"]["disk"]["cells"]],
+        SIZES["full"],
+    )} == {
+        "reading, share of the training that it feeds": True,
+        "a chunk from a store, share of a generated one": True,
+        "a checkpoint a minute, share of the training": True,
+    }  # fmt: skip
 
 
 def test_half_a_benchmark_is_refused(root, tmp_path):

@@ -30,6 +30,8 @@ from icl.conditions import ACTINGS, OWN
 from icl.probes import MEASURES
 from icl.statistics import Interval
 
+pytestmark = pytest.mark.long
+
 BASE = BASES["quick"]
 SEEDS = range(5)
 
