@@ -187,8 +187,8 @@ def disk(found: Mapping[str, Any]) -> list[str]:
         for cell, share in zip(found["cells"], shares)
     ]
     return [
-        f"`{found['command']}` on {_machine(found['machine'])}, {first['setting']}: medians of up "
-        f"to {found['goes']} goes, which take turns.",
+        f"`{found['command']}` on {_machine(found['machine'])}, {first['setting']}: medians of "
+        f"{first['goes']} goes, which take turns.",
         "",
         *_table((first["work"], "median", "least … most", "of the first"), rows),
     ]

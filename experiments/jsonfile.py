@@ -15,9 +15,7 @@ from typing import Any
 LARGEST = 64 * 2**20
 """Bytes of a file, and of a line where there is one value a line."""
 VALUES = 4_000_000
-"""Values in a file, and in a line, at most; an object counts twice."""
-LINES = 5 * VALUES
-"""Values in all lines of a file."""
+"""Values in a file, or in all of its lines, at most; an object counts twice."""
 
 
 def read(path: Path) -> Any:
@@ -59,8 +57,8 @@ def lines(path: Path) -> Iterator[tuple[int, Any]]:
         while line := file.readline(LARGEST + 1):
             number += 1
             values += _values(line)
-            if values > LINES:
-                raise ValueError(f"its lines hold more than {LINES} values")
+            if values > VALUES:
+                raise ValueError(f"its lines hold more than {VALUES} values")
             try:
                 if len(line) > LARGEST:
                     raise ValueError(f"a line has more than {LARGEST} bytes")

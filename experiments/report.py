@@ -16,6 +16,7 @@ import jinja2
 from plotly.offline import get_plotlyjs
 
 from experiments import figures, jsonfile
+from experiments.errors import ConfigError
 from experiments.page import told, words
 from experiments.still import still
 from icl.conditions import OWN
@@ -120,8 +121,13 @@ def read_results(folder: Path) -> dict[str, Any]:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Reads metrics.jsonl; a missing file is empty, and a line cut off by a crash is left out."""
-    return [line for _, line in jsonfile.lines(folder / "metrics.jsonl") if isinstance(line, dict)]
+    """Reads metrics.jsonl; a missing file is empty, and a line cut off by a crash is left out.
+    Raises ConfigError where it holds too much."""
+    path = folder / "metrics.jsonl"
+    try:
+        return [line for _, line in jsonfile.lines(path) if isinstance(line, dict)]
+    except ValueError as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from None
 
 
 def read_replays(folder: Path) -> dict[str, Any] | None:

@@ -127,7 +127,7 @@ def bench(found: Mapping[str, Any], parts: Sequence[str]) -> dict[str, Any]:
         "goes": found["sizes"]["repeats"],
         "machine": {name: found["machine"][name] for name in MACHINE},
         "cells": [
-            {name: _short(cell[name]) for name in CELL}
+            {name: _short(cell[name]) for name in CELL} | {"goes": len(cell["seconds"])}
             for part in parts
             for cell in found["parts"][part]["cells"]
         ],

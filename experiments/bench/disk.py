@@ -25,6 +25,7 @@ from icl import parallel
 
 CHUNK = "a chunk of training"
 STORE, READING, CHECKPOINT = "from a store", "reading alone", "a checkpoint"
+UPDATES = 10  # of a chunk: few, so that many goes fit
 EVER = 10**6  # chunks, so that a feed never comes to the last
 
 
@@ -43,22 +44,24 @@ def _race(sizes: Sizes, spare: Path) -> Race:
         devices=1,
         test_families=(),
         train_levels=sizes.admitted,
-        updates=EVER * usual.report_every,
+        updates=EVER * UPDATES,
+        report_every=UPDATES,
+        pool=1,
     )
     made = _job(config, spare / "generated")
-    cells, rows = made.cells, config.report_every * config.contexts
+    cells, rows = made.cells, UPDATES * config.contexts
     runs = made.stack([made.run(cell) for cell in cells])
     store = _collected(config, spare / "store")
     read = _job(dataclasses.replace(config, store=store), spare / "read")
     generating, feed = made.trainer(cells), read.trainer(cells)
     assert isinstance(feed, Feed)
     size = sum(file.stat().st_size for file in Path(store).rglob("*") if file.is_file())
-    what = f"{config.report_every} updates in one program, one device; groups "
-    setting = f"preset {config.preset}, {sizes.admitted:,} levels a family"
+    what = f"{UPDATES} updates in one program, one device; groups "
+    setting = f"preset {config.preset}, {UPDATES} updates, {sizes.admitted:,} levels a family"
     return Race(
         CHUNK,
         setting,
-        config.report_every,
+        UPDATES,
         "contexts",
         (
             Side(OURS, f"{what}generated in it", rows, _trained(made, generating, runs)),
@@ -103,10 +106,10 @@ def _trained(job: Comparison, trainer: Callable[..., Any], runs: Any) -> Callabl
 def _saved(job: Comparison) -> Callable[[], float]:
     """A checkpoint of the fresh state, every time of a later update."""
     state = job.stack([job.initial(seed)[1] for _, seed in job.cells])
-    saves, update, every = Saves(job), [0], job.config.report_every
+    saves, update = Saves(job), [0]
 
     def save() -> None:
-        update[0] += every
+        update[0] += UPDATES
         line = {"kind": "train", "update": update[0], "loss": 1.0}
         arrays = parallel.unstack(parallel.fetch(job.snapshot(state)))
         saves.write(job.cells, update[0], arrays, {cell: [line] for cell in job.cells})

@@ -298,6 +298,15 @@ def test_what_is_large_takes_little_memory(run, environment, content):
         assert code in (1, 2) and size < MOST
 
 
+@pytest.mark.parametrize("line", ['{"a":1}', '{"ab":1.5}', '["ab"]', "1"])
+@pytest.mark.parametrize("more", [0, 10], ids=["as many as are read", "more"])
+def test_many_lines_take_little_memory(run, environment, line, more):
+    count = jsonfile.VALUES // jsonfile._values(line.encode()) + more
+    (run / "metrics.jsonl").write_text(f"{line}\n" * count)
+    size, code = weigh(environment, "report", run)
+    assert size < MOST and code == (2 if more else 0)
+
+
 def test_twin_that_reads_all_takes_too_much(run, environment):
     """As ``json.loads`` does with what ``jsonfile`` refuses."""
     NO_JSON["many values"](run / "results.json")
