@@ -174,7 +174,7 @@ def train(found: Mapping[str, Any]) -> list[str]:
 
 
 def disk(found: Mapping[str, Any]) -> list[str]:
-    """Training from a store, and a checkpoint, next to the training of a chunk."""
+    """Training from a store, and a checkpoint, next to training that generates its groups."""
     first = found["cells"][0]
     shares = [100 * cell["median"] / first["median"] for cell in found["cells"]]
     rows = [

@@ -45,7 +45,7 @@ USAGE = """usage: levelburst COMMAND [OPTIONS]
   envs check NAME run the contract over a family of your own: what is broken, and how to mend it
   roofline        predict what limits an update on an accelerator, its speed, memory and cost
   bench           measure this project and its rivals in one run; --peers installs the rivals
-                  parts: simulate, contexts, train, decode, compare, scale
+                  parts: simulate, contexts, train, decode, disk, compare, scale
 
 Every command explains itself with --help."""
 

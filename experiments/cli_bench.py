@@ -23,7 +23,7 @@ class BenchConfig:
     their flag: `levelburst bench simulate train`."""
 
     parts: tuple[str, ...] = ()
-    """simulate, contexts, train, decode, compare, scale; all by default."""
+    """simulate, contexts, train, decode, disk, compare, scale; all by default."""
     peers: bool = False
     """First install the rivals into an environment of their own, below ~/.cache/levelburst; once
     they are there, every benchmark takes them."""

@@ -22,8 +22,8 @@ READS = ("hash-map", "nearest-neighbour", "5-nearest-neighbours", "hash-map-else
 """The readers of agents/retrieval.py, which needs JAX."""
 LINES = 20_000
 """Lines of metrics of a run, at most: each checkpoint has all of them up to it in its notes."""
-ALL_LINES = 250_000
-"""Lines of metrics of a comparison, at most: experiments/jsonfile.py reads no more."""
+ALL_LINES = 150_000
+"""Lines of metrics of a comparison, at most: as many as experiments/jsonfile.py surely reads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -254,11 +254,11 @@ def check(config: CompareConfig) -> None:
         )
     lines = chunks + 3 * (config.demos + 1) * config.curve  # a test: three splits
     runs = len(config.arms) * config.seeds
-    for whose, count, most in (("a run", lines, LINES), (f"{runs} runs", lines * runs, ALL_LINES)):
-        if count > most:
+    for whose, told, most in (("a run", lines, LINES), (f"{runs} runs", lines * runs, ALL_LINES)):
+        if told > most:
             raise ConfigError(
-                f"report_every {config.report_every}: {whose} would have {count} lines of metrics, "
-                f"{most} are kept; raise report_every or lower curve"
+                f"report_every {config.report_every}: {whose} would have {told} lines of metrics, "
+                f"{most} are kept; raise report_every, or lower curve, seeds or the number of arms"
             )
     if config.levels % 16:
         raise ConfigError(f"levels {config.levels} is not a multiple of 16; use 16, 32, 48 …")

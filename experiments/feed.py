@@ -135,6 +135,11 @@ class Feed:
             self._ahead = self.fetch(runs)  # before the devices are busy
         return self._compiled(states, runs, groups)
 
+    def wait(self) -> None:
+        """Waits until what the next chunk trains on is there."""
+        if self._ahead is not None:
+            self._ahead.result()
+
     def _open(self, seeds: list[int]) -> None:
         job = self._job
         for seed in set(seeds) - set(self._groups):

@@ -44,10 +44,14 @@ def take(source: Path, folder: Path) -> list[str]:
     taken = []
     if (source / "bench.json").is_file():
         found = _read(source / "bench.json")
-        for name, parts in stored.BENCHES.items():
-            if set(parts) & set(found["parts"]):
-                stored.write(name, stored.bench(found, parts), folder)
-                taken.append(name)
+        kept = {
+            name: stored.bench(found, parts)
+            for name, parts in stored.BENCHES.items()
+            if set(parts) & set(found["parts"])
+        }
+        for name, benchmark in kept.items():  # all of them, or none
+            stored.write(name, benchmark, folder)
+        taken += kept
     if (source / "results.json").is_file():
         results = _read(source / "results.json")
         name = results["config"]["preset"]
@@ -66,7 +70,7 @@ def take(source: Path, folder: Path) -> list[str]:
             draw_question(results, folder / f"signals-{name}.svg")
             taken.append(f"signals-{name}")
     if not taken:
-        raise ValueError("neither bench.json nor results.json, nor folders of studies")
+        raise ValueError("no part of a benchmark, no results.json and no folders of studies")
     return taken
 
 

@@ -14,8 +14,10 @@ from typing import Any
 
 LARGEST = 64 * 2**20
 """Bytes of a file, and of a line where there is one value a line."""
-VALUES = 4_000_000
+VALUES = 3_000_000
 """Values in a file, or in all of its lines, at most; an object counts twice."""
+ALL = 2 * LARGEST
+"""Bytes of all lines of a file."""
 
 
 def read(path: Path) -> Any:
@@ -51,7 +53,8 @@ def lines(path: Path) -> Iterator[tuple[int, Any]]:
     """
     if not path.exists():
         return
-    _size(path)
+    if (size := _size(path)) > ALL:
+        raise ValueError(f"it has {size} bytes, {ALL} are the most")
     with path.open("rb") as file:
         number = values = 0
         while line := file.readline(LARGEST + 1):

@@ -117,21 +117,28 @@ def bench(found: Mapping[str, Any], parts: Sequence[str]) -> dict[str, Any]:
     be reached.
 
     Raises:
-        ValueError: it lacks one of them, or was run at toy size.
+        ValueError: it lacks one of them or a side of ours, or was run at toy size.
     """
     lacking = [part for part in parts if found["parts"].get(part, {"reason": "no"})["reason"]]
     if lacking or found["config"]["sizes"] != "full":
         raise ValueError(f"no whole benchmark: parts {', '.join(lacking) or 'at toy size'}")
+    cells = [cell for part in parts for cell in found["parts"][part]["cells"]]
+    broken = [cell for cell in cells if cell["ours"] and cell["median"] is None]
+    if broken:
+        raise ValueError(f"no whole benchmark: {broken[0]['work']}: {broken[0]['reason']}")
     return {
         "command": found["config"]["command_line"],
         "goes": found["sizes"]["repeats"],
         "machine": {name: found["machine"][name] for name in MACHINE},
         "cells": [
             {name: _short(cell[name]) for name in CELL} | {"goes": len(cell["seconds"])}
-            for part in parts
-            for cell in found["parts"][part]["cells"]
+            for cell in cells
         ],
-        "targets": [{k: _short(v) for k, v in target.items()} for target in found["targets"]],
+        "targets": [
+            {k: _short(v) for k, v in target.items()}
+            for target in found["targets"]
+            if target["part"] in parts
+        ],
     }
 
 

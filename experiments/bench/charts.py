@@ -132,11 +132,11 @@ def _contexts(cells: Cells) -> list[Panel]:
 
 
 def _disk(cells: Cells) -> list[Panel]:
-    """Seconds of a chunk, of what it reads, and of a checkpoint."""
+    """Seconds of a few updates, of what they read, and of a checkpoint."""
     names = [cell["who"].partition(", ")[2] or "groups generated" for cell in cells]
     bars = go.Figure(_bars(names, cells, 1.0, "s"))
     bars.update_xaxes(title="seconds", rangemode="tozero")
-    return [_panel(f"A chunk, {cells[0]['setting']}", bars, cells)]
+    return [_panel(cells[0]["setting"].capitalize(), bars, cells)]
 
 
 def _compare(cells: Cells) -> list[Panel]:

@@ -1,4 +1,8 @@
-"""Part ``disk``: training that reads its groups from a store, and what a checkpoint of it costs."""
+"""Part ``disk``: training that reads its groups from a store, and what a checkpoint of it costs.
+
+The store was just written, so it is read from the system's cache, and its files are hashed in the
+warm-up; both lie in the folder for temporary files (``TMPDIR``).
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from experiments.bench.clock import OURS, Race, Side, timed
 from experiments.bench.peer import Peers
 from experiments.bench.sizes import Sizes
@@ -15,7 +21,6 @@ from experiments.cli_collect import CollectConfig, checked
 from experiments.collect import collect
 from experiments.compare import Comparison
 from experiments.config import CompareConfig
-from experiments.creation import stored
 from experiments.feed import Feed
 from experiments.folder import RunFolder
 from experiments.presets import preset
@@ -23,19 +28,14 @@ from experiments.progress import Progress
 from experiments.saves import Saves
 from icl import parallel
 
-CHUNK = "a chunk of training"
+TRAINING = "training"
 STORE, READING, CHECKPOINT = "from a store", "reading alone", "a checkpoint"
-UPDATES = 10  # of a chunk: few, so that many goes fit
-EVER = 10**6  # chunks, so that a feed never comes to the last
+UPDATES = 10  # of a go: few, so that there are many
+EVER = 10**6  # goes, so that a feed never comes to the last
 
 
 def races(sizes: Sizes, peers: Peers) -> Iterator[Race]:
-    """One race: a chunk whose groups are generated, one that reads them, the reading, a save."""
-    with tempfile.TemporaryDirectory(prefix="levelburst-bench-") as spare:
-        yield _race(sizes, Path(spare))
-
-
-def _race(sizes: Sizes, spare: Path) -> Race:
+    """One race: groups that are generated, or read; the reading; a save."""
     usual = preset(sizes.preset)
     config = dataclasses.replace(
         usual,
@@ -47,40 +47,48 @@ def _race(sizes: Sizes, spare: Path) -> Race:
         updates=EVER * UPDATES,
         report_every=UPDATES,
         pool=1,
+        keep=1,
     )
-    made = _job(config, spare / "generated")
-    cells, rows = made.cells, UPDATES * config.contexts
-    runs = made.stack([made.run(cell) for cell in cells])
-    store = _collected(config, spare / "store")
-    read = _job(dataclasses.replace(config, store=store), spare / "read")
-    generating, feed = made.trainer(cells), read.trainer(cells)
+    with tempfile.TemporaryDirectory(prefix="levelburst-bench-") as spare:
+        path = Path(spare)
+        store = _collected(config, path / "store")
+        made = _job(config, path / "generated")
+        read = _job(dataclasses.replace(config, store=store), path / "read")
+        with Saves(made) as saves:
+            yield _race(sizes, made, read, saves)
+
+
+def _race(sizes: Sizes, made: Comparison, read: Comparison, saves: Saves) -> Race:
+    config = made.config
+    rows = UPDATES * config.contexts
+    runs = made.stack([made.run(cell) for cell in made.cells])
+    feed = read.trainer(read.cells)
     assert isinstance(feed, Feed)
-    size = sum(file.stat().st_size for file in Path(store).rglob("*") if file.is_file())
+    files = [file for file in Path(read.config.store).rglob("*") if file.is_file()]
+    size = sum(file.stat().st_size for file in files) / 2**20
     what = f"{UPDATES} updates in one program, one device; groups "
-    setting = f"preset {config.preset}, {UPDATES} updates, {sizes.admitted:,} levels a family"
+    sides = (
+        (OURS, f"{what}generated in it", _trained(made, made.trainer(made.cells), runs)),
+        (f"{OURS}, {STORE}", f"{what}read from a store of {size:,.0f} MiB while those before "
+         "train; a go ends when the next ones are there", _trained(read, feed, runs, feed.wait)),
+        (f"{OURS}, {READING}", "what such a go reads, put on the device; nobody trains",
+         timed(lambda: feed.fetch(runs).result())),
+        (f"{OURS}, {CHECKPOINT}", "the state copied, fetched, written, forced to the disk, and "
+         "the one before removed; nobody trains", _saved(made, saves)),
+    )  # fmt: skip
     return Race(
-        CHUNK,
-        setting,
+        TRAINING,
+        f"preset {config.preset}, {UPDATES} updates, {sizes.admitted:,} levels a family",
         UPDATES,
         "contexts",
-        (
-            Side(OURS, f"{what}generated in it", rows, _trained(made, generating, runs)),
-            Side(f"{OURS}, {STORE}", f"{what}read from a store of {size / 2**20:,.0f} MiB, a chunk "
-                 "ahead", rows, _trained(read, feed, runs)),
-            Side(f"{OURS}, {READING}", "what such a chunk reads, put on the device; nobody trains",
-                 rows, timed(lambda: feed.fetch(runs).result())),
-            Side(f"{OURS}, {CHECKPOINT}", "the state copied, fetched, written, forced to the disk "
-                 "and the one before removed; nobody trains", 0, _saved(made)),
-        ),
+        tuple(Side(who, what, 0 if CHECKPOINT in who else rows, go) for who, what, go in sides),
         alike=False,
-    )  # fmt: skip
+    )
 
 
 def _job(config: CompareConfig, path: Path) -> Comparison:
     """A comparison in a folder of its own."""
-    folder = RunFolder.create(path, overwrite=False)
-    folder.write("config.json", {"command": "compare"} | stored(config))
-    return Comparison(config, folder, Progress(silent=True))
+    return Comparison(config, RunFolder.create(path, overwrite=False), Progress(silent=True))
 
 
 def _collected(config: CompareConfig, path: Path) -> str:
@@ -92,25 +100,30 @@ def _collected(config: CompareConfig, path: Path) -> str:
     return str(path)
 
 
-def _trained(job: Comparison, trainer: Callable[..., Any], runs: Any) -> Callable[[], float]:
-    """A chunk more of training, every time."""
+def _trained(
+    job: Comparison, trainer: Callable[..., Any], runs: Any, ready: Callable[[], None] | None = None
+) -> Callable[[], float]:
+    """Goes on training, every time, and waits until the next go is ``ready`` to begin."""
     states = [job.stack([job.initial(seed)[1] for _, seed in job.cells])]
 
     def train() -> Any:
         states[0], metrics = trainer(states[0], runs)
+        if ready:
+            ready()
         return states[0], metrics
 
+    jax.block_until_ready(train())  # compiled here: a race has so much time, and no more
     return timed(train)
 
 
-def _saved(job: Comparison) -> Callable[[], float]:
-    """A checkpoint of the fresh state, every time of a later update."""
+def _saved(job: Comparison, saves: Saves) -> Callable[[], float]:
+    """A checkpoint of the fresh state, every time of a later update and a smaller loss."""
     state = job.stack([job.initial(seed)[1] for _, seed in job.cells])
-    saves, update = Saves(job), [0]
+    update = [0]
 
     def save() -> None:
         update[0] += UPDATES
-        line = {"kind": "train", "update": update[0], "loss": 1.0}
+        line = {"kind": "train", "update": update[0], "loss": 1 / update[0]}
         arrays = parallel.unstack(parallel.fetch(job.snapshot(state)))
         saves.write(job.cells, update[0], arrays, {cell: [line] for cell in job.cells})
         saves.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from experiments.bench.clock import OURS, Cell
 from experiments.bench.sizes import Sizes
@@ -23,6 +23,7 @@ class Target:
         low: the least of single goes, where there were several.
         high: the largest.
         reached: None where it was not measured.
+        part: of the benchmark, that measures it.
     """
 
     work: str
@@ -33,6 +34,7 @@ class Target:
     low: float | None = None
     high: float | None = None
     reached: bool | None = None
+    part: str = ""
 
     def judged(self, measured: float | None, low=None, high=None) -> Target:
         """The target with what was measured."""
@@ -44,60 +46,91 @@ class Target:
 
 def judge(cells: Sequence[Cell], sizes: Sizes) -> list[Target]:
     """Every target of the parts that were run."""
-    from experiments.bench import compare, contexts, decode, disk, simulate, train
+    parts = {
+        "simulate": _simulate,
+        "contexts": _contexts,
+        "train": _train,
+        "decode": _decode,
+        "disk": _disk,
+        "compare": _compare,
+    }
+    ran = {cell.part for cell in cells}
+    return [
+        dataclasses.replace(target, part=part)
+        for part, targets in parts.items()
+        if part in ran
+        for target in targets(cells, sizes)
+    ]
 
-    parts = {cell.part for cell in cells}
-    found: list[Target] = []
 
-    def ratio(work: str, setting: str, who: str, target: Target) -> None:
-        cell = _find(cells, work, setting, who)
-        told = (cell.ratio, cell.ratio_low, cell.ratio_high) if cell else (None,)
-        found.append(target.judged(*told))
+def _simulate(cells: Sequence[Cell], _: Sizes) -> Iterator[Target]:
+    from experiments.bench import simulate
 
-    def seconds(work: str, setting: str, target: Target) -> None:
+    for work, who, bar in (
+        (simulate.VIEW, "XLand-MiniGrid", 10.0),
+        (simulate.SMALL, "gymnax", 2.0),
+    ):
+        target = Target(f"{work}, N = 1,024, against {who}", bar, True, "×")
+        yield _ratio(cells, target, work, "N = 1,024", who)
+
+
+def _contexts(cells: Sequence[Cell], _: Sizes) -> Iterator[Target]:
+    from experiments.bench import contexts
+
+    target = Target("contexts, share of the update", 5.0, False, "%")
+    yield _share(cells, target, contexts.CONTEXTS, OURS, f"{OURS}, {contexts.UPDATE}")
+
+
+def _train(cells: Sequence[Cell], sizes: Sizes) -> Iterator[Target]:
+    from experiments.bench import train
+
+    for model in sizes.models:
+        target = Target(f"train, {model.name}, against PyTorch", 0.9, True, "×")
+        yield _ratio(cells, target, train.UPDATE, model.name, "PyTorch")
+
+
+def _decode(cells: Sequence[Cell], _: Sizes) -> Iterator[Target]:
+    from experiments.bench import decode
+
+    for who, bar in (("plain cache", 2.0), ("PyTorch", 1.5)):
+        target = Target(f"decode, T = 256, against {who}", bar, True, "×")
+        yield _ratio(cells, target, decode.ALONE, "T = 256", who)
+
+
+def _disk(cells: Sequence[Cell], _: Sizes) -> Iterator[Target]:
+    from experiments.bench import disk
+
+    stored, reading, checkpoint = (
+        f"{OURS}, {who}" for who in (disk.STORE, disk.READING, disk.CHECKPOINT)
+    )
+    target = Target("training from a store, share of generating", 110.0, False, "%")
+    yield _share(cells, target, disk.TRAINING, stored, OURS)
+    target = Target("reading, share of the training that it feeds", 50.0, False, "%")
+    yield _share(cells, target, disk.TRAINING, reading, stored)
+    target = Target("a checkpoint a minute, share of the training", 2.0, False, "%")
+    goes = _goes(cells, disk.TRAINING, checkpoint)
+    yield target.judged(*_ends([100 * seconds / 60 for seconds in goes]))
+
+
+def _compare(cells: Sequence[Cell], _: Sizes) -> Iterator[Target]:
+    from experiments.bench import compare
+
+    for work, setting, bar in (
+        (compare.HELP, "", 1.5),
+        (compare.WRONG, "", 1.5),
+        (compare.IMPORT, "", 3.0),
+        (compare.FIRST, compare.COLD, 15.0),
+        (compare.FIRST, compare.WARM, 6.0),
+    ):
+        name = f"{work}, {setting}" if setting else work
         goes = [s for c in cells if (c.work, c.setting) == (work, setting) for s in c.seconds]
-        found.append(target.judged(*_ends(goes)))
+        yield Target(name, bar, False, "s").judged(*_ends(goes))
 
-    if "simulate" in parts:
-        for work, who, bar in (
-            (simulate.VIEW, "XLand-MiniGrid", 10.0),
-            (simulate.SMALL, "gymnax", 2.0),
-        ):
-            target = Target(f"{work}, N = 1,024, against {who}", bar, True, "×")
-            ratio(work, "N = 1,024", who, target)
-    if "contexts" in parts:
-        target = Target("contexts, share of the update", 5.0, False, "%")
-        whole = f"{OURS}, {contexts.UPDATE}"
-        found.append(_share(cells, target, contexts.CONTEXTS, OURS, whole))
-    if "train" in parts:
-        for model in sizes.models:
-            target = Target(f"train, {model.name}, against PyTorch", 0.9, True, "×")
-            ratio(train.UPDATE, model.name, "PyTorch", target)
-    if "decode" in parts:
-        for who, bar in (("plain cache", 2.0), ("PyTorch", 1.5)):
-            target = Target(f"decode, T = 256, against {who}", bar, True, "×")
-            ratio(decode.ALONE, "T = 256", who, target)
-    if "disk" in parts:
-        for name, who, bar in (
-            ("reading, share of the training that it feeds", disk.READING, 50.0),
-            ("a chunk from a store, share of a generated one", disk.STORE, 110.0),
-        ):
-            target = Target(name, bar, False, "%")
-            found.append(_share(cells, target, disk.CHUNK, f"{OURS}, {who}", OURS))
-        minute = Target("a checkpoint a minute, share of the training", 2.0, False, "%")
-        goes = _goes(cells, disk.CHUNK, f"{OURS}, {disk.CHECKPOINT}")
-        found.append(minute.judged(*_ends([100 * s / 60 for s in goes])))
-    if "compare" in parts:
-        for work, setting, bar in (
-            (compare.HELP, "", 1.5),
-            (compare.WRONG, "", 1.5),
-            (compare.IMPORT, "", 3.0),
-            (compare.FIRST, compare.COLD, 15.0),
-            (compare.FIRST, compare.WARM, 6.0),
-        ):
-            name = f"{work}, {setting}" if setting else work
-            seconds(work, setting, Target(name, bar, False, "s"))
-    return found
+
+def _ratio(cells: Sequence[Cell], target: Target, work: str, setting: str, who: str) -> Target:
+    """The target with how many times as fast as another side ours is."""
+    cell = next((c for c in cells if (c.work, c.setting, c.who) == (work, setting, who)), None)
+    return target.judged(cell.ratio, cell.ratio_low, cell.ratio_high) if cell else target
 
 
 def _share(cells: Sequence[Cell], target: Target, work: str, part: str, whole: str) -> Target:
@@ -118,7 +151,3 @@ def _goes(cells: Sequence[Cell], work: str, who: str) -> tuple[float, ...]:
 def _ends(goes: Sequence[float]) -> tuple[float | None, ...]:
     """Median, least and most."""
     return (statistics.median(goes), min(goes), max(goes)) if goes else (None,)
-
-
-def _find(cells: Sequence[Cell], work: str, setting: str, who: str) -> Cell | None:
-    return next((c for c in cells if (c.work, c.setting, c.who) == (work, setting, who)), None)

@@ -95,6 +95,7 @@ MISTAKES = {
     ),
     "chunks": ("compare --updates 75", "updates 75", "multiple of report_every 50"),
     "lines": ("compare --updates 1600000 --report-every 50", "report_every 50", "32000 lines"),
+    "all lines": ("compare --updates 750000 --seeds 20", "report_every 50", "60 runs", "900000"),
     "curve": ("compare --curve 3", "curve 3", "16 chunks", "divisor"),
     "method": ("compare --method distilation", "'distilation'", "did you mean 'distillation'?"),
     "query of none": ("compare --method pretraining --arms single", "single", "--arms bursty"),

@@ -156,7 +156,7 @@ def test_a_run_that_its_command_would_not_give_again_is_refused(root, tmp_path, 
     with pytest.raises(SystemExit, match=said):
         main([str(ladder(tmp_path / "run", **change))], root)
     assert text_of(root) == before
-    with pytest.raises(SystemExit, match="neither"):
+    with pytest.raises(SystemExit, match="no part of a benchmark"):
         main([str(tmp_path)], root)
 
 
@@ -186,7 +186,7 @@ def bench(folder: Path, **parts: object) -> Path:
     race("contexts", contexts.CONTEXTS, "preset quick", "transitions",
          [(OURS, 0.5, 1), (f"{OURS}, {contexts.UPDATE}", 8.0, 1)])  # fmt: skip
     race("compare", compare.HELP, "", "s", [(OURS, 0.25, 0)])
-    race("disk", disk.CHUNK, "preset quick", "contexts", [
+    race("disk", disk.TRAINING, "preset quick, 10 updates", "contexts", [
         (OURS, 2.0, 100), (f"{OURS}, {disk.STORE}", 2.1, 100),
         (f"{OURS}, {disk.READING}", 0.5, 100), (f"{OURS}, {disk.CHECKPOINT}", 0.3, 0),
     ])  # fmt: skip
@@ -207,6 +207,7 @@ def test_one_command_takes_a_benchmark_over(root, tmp_path):
     main([str(bench(tmp_path / "run"))], root)
     text, page = text_of(root), text_of(root, "docs/scaling.md")
     assert PENDING.format("bench") not in text + page
+    assert "a checkpoint a minute" not in text  # which has a page of its own
     for line in (
         "| update, d 64 L 2 T 256 B 64 | 500 ms | PyTorch: 1.00 s | 2.00× [2.00×, 2.20×] |",
         "| the model alone, T = 256 | 20 k tokens/s | plain cache: 6.67 k tokens/s | 3.00× [",
@@ -241,12 +242,14 @@ def test_a_part_that_has_a_place_of_its_own_is_taken_over_alone(root, tmp_path):
     ):
         assert line in page
     assert (root / RESULTS / "bench.json").read_text() == others and text_of(root) == before
+    kept = json.loads((root / RESULTS / "bench-disk.json").read_text(encoding="utf-8"))
+    assert {target["part"] for target in kept["targets"]} == {"disk"}
     assert {target.work: target.reached for target in judge(
         [Cell(**x | {"seconds": tuple(x["seconds"])}) for x in found["parts"]["disk"]["cells"]],
         SIZES["full"],
     )} == {
+        "training from a store, share of generating": True,
         "reading, share of the training that it feeds": True,
-        "a chunk from a store, share of a generated one": True,
         "a checkpoint a minute, share of the training": True,
     }  # fmt: skip
 

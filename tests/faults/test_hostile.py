@@ -282,10 +282,14 @@ def weigh(env: dict[str, str], *words: object) -> tuple[int, int]:
     return int(size), int(code)
 
 
+WIDE = "{" + ",".join(f'"{index:02}":{index}.5' for index in range(86)) + "}"
 FEW = jsonfile.VALUES // 3 - 2
 LARGE = {name: NO_JSON[name] for name in ("ten gigabytes", "many values", "nested")} | {
     "as many objects as are read": of("[" + '{"a":1},' * FEW + "0]"),
     "as many texts as are read": of("[" + '"ab",' * 3 * FEW + "0]"),
+    "as many wide objects as are read": of(
+        "[" + f"{WIDE}," * (jsonfile.VALUES // (jsonfile._values(WIDE.encode()) + 1)) + "0]"
+    ),
 }
 
 
@@ -298,13 +302,19 @@ def test_what_is_large_takes_little_memory(run, environment, content):
         assert code in (1, 2) and size < MOST
 
 
-@pytest.mark.parametrize("line", ['{"a":1}', '{"ab":1.5}', '["ab"]', "1"])
-@pytest.mark.parametrize("more", [0, 10], ids=["as many as are read", "more"])
-def test_many_lines_take_little_memory(run, environment, line, more):
-    count = jsonfile.VALUES // jsonfile._values(line.encode()) + more
-    (run / "metrics.jsonl").write_text(f"{line}\n" * count)
-    size, code = weigh(environment, "report", run)
-    assert size < MOST and code == (2 if more else 0)
+@pytest.mark.parametrize("line", ['{"a":1}', '{"ab":1.5}', '["ab"]', "1", WIDE, '{"a":"%s"}'])
+def test_many_lines_take_little_memory(run, environment, line):
+    """As many as are read, and one more."""
+    whole = {"schema": 1, "config": {}, "environment": {}, "rows": [], "verdicts": []}
+    (run / "results.json").write_text(json.dumps(whole))
+    long = line.replace("%s", "x" * (jsonfile.LARGEST - 9))
+    most = jsonfile.VALUES // jsonfile._values(long.encode())
+    count = min(most, jsonfile.ALL // (len(long) + 1))
+    for lines, wanted in ((count, 0), (count + 1, 2)):
+        with (run / "metrics.jsonl").open("w") as file:
+            file.writelines(f"{long}\n" for _ in range(lines))
+        size, code = weigh(environment, "report", run)
+        assert size < MOST and code == wanted
 
 
 def test_twin_that_reads_all_takes_too_much(run, environment):
