@@ -22,7 +22,7 @@ READS = ("hash-map", "nearest-neighbour", "5-nearest-neighbours", "hash-map-else
 """The readers of agents/retrieval.py, which needs JAX."""
 LINES = 20_000
 """Lines of metrics of a run, at most: each checkpoint has all of them up to it in its notes."""
-ALL_LINES = 150_000
+ALL_LINES = 125_000
 """Lines of metrics of a comparison, at most: as many as experiments/jsonfile.py surely reads."""
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 LARGEST = 64 * 2**20
 """Bytes of a file, and of a line where there is one value a line."""
-VALUES = 3_000_000
+VALUES = 2_500_000
 """Values in a file, or in all of its lines, at most; an object counts twice."""
 ALL = 2 * LARGEST
 """Bytes of all lines of a file."""

@@ -302,10 +302,15 @@ def test_what_is_large_takes_little_memory(run, environment, content):
         assert code in (1, 2) and size < MOST
 
 
-@pytest.mark.parametrize("line", ['{"a":1}', '{"ab":1.5}', '["ab"]', "1", WIDE, '{"a":"%s"}'])
+@pytest.mark.parametrize("line", ['{"ab":1.5}', WIDE, '{"a":"%s"}'])
 def test_many_lines_take_little_memory(run, environment, line):
     """As many as are read, and one more."""
-    whole = {"schema": 1, "config": {}, "environment": {}, "rows": [], "verdicts": []}
+    row = {
+        "arm": "bursty", "chunk": 16, "p_b": 1.0, "seed": 0, "split": "unseen-level", "demos": 0,
+        "family": "all", "demonstrations": "whole", "acting": "sampled", "score": 0.5,
+        "success": 0.5,
+    }  # fmt: skip
+    whole = {"schema": 1, "config": {}, "environment": {}, "rows": [row], "verdicts": []}
     (run / "results.json").write_text(json.dumps(whole))
     long = line.replace("%s", "x" * (jsonfile.LARGEST - 9))
     most = jsonfile.VALUES // jsonfile._values(long.encode())
@@ -322,7 +327,7 @@ def test_twin_that_reads_all_takes_too_much(run, environment):
     NO_JSON["many values"](run / "results.json")
     twin = f"import json, sys\njson.loads(open(sys.argv[1]).read())\n{HELD}\nprint(held)"
     text = (run / "results.json").read_text()
-    (run / "results.json").write_text("[" + ",".join([text] * 4) + "]")
+    (run / "results.json").write_text("[" + ",".join([text] * 6) + "]")
     command = [sys.executable, "-c", twin, str(run / "results.json")]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
     assert int(done.stdout) > MOST
