@@ -71,8 +71,8 @@ def _race(sizes: Sizes, made: Comparison, read: Comparison, saves: Saves) -> Rac
         (OURS, f"{what}generated in it", _trained(made, made.trainer(made.cells), runs)),
         (f"{OURS}, {STORE}", f"{what}read from a store of {size:,.0f} MiB while those before "
          "train; a go ends when the next ones are there", _trained(read, feed, runs, feed.wait)),
-        (f"{OURS}, {READING}", "what such a go reads, put on the device; nobody trains",
-         timed(lambda: feed.fetch(runs).result())),
+        (f"{OURS}, {READING}", "what such a go reads, from the system's cache, put on the device; "
+         "nobody trains", timed(lambda: feed.fetch(runs).result())),
         (f"{OURS}, {CHECKPOINT}", "the state copied, fetched, written, forced to the disk, and "
          "the one before removed; nobody trains", _saved(made, saves)),
     )  # fmt: skip

@@ -1,8 +1,12 @@
 """A person's mistakes with ``levelburst bench``: one line, exit code 2, nothing created."""
 
+import inspect
+
 import pytest
 
+from experiments import cli, cli_bench
 from experiments.bench.peer import PeerError, Peers
+from experiments.bench.sizes import PARTS
 from experiments.cli import run
 
 
@@ -31,6 +35,11 @@ def test_a_mistake_is_one_line(words, message, tmp_path, monkeypatch, capsys):
     assert out == "" and said.startswith(f"levelburst: {message}")
     assert said.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_help_names_every_part():
+    fields = inspect.getsource(cli_bench.BenchConfig)
+    assert all(", ".join(PARTS) in text for text in (cli.USAGE, fields))
 
 
 @pytest.fixture
