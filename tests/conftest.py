@@ -23,7 +23,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take minutes come first, so that no worker is left with one at the end."""
+    """Files that take minutes come first, so that no worker is left with one at the end; but for
+    those that start many processes, which would meet each other then."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 

@@ -12,8 +12,6 @@ from experiments import cli, compare, folder
 from experiments.errors import ConfigError
 from tests.experiments.listeners import addresses
 
-pytestmark = pytest.mark.long
-
 
 def cells(run: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in run.glob("cells/*.json")}

@@ -19,8 +19,6 @@ from experiments.processes import Processes
 from experiments.stopping import Terminated, Together
 from tests.experiments.conftest import free_port
 
-pytestmark = pytest.mark.long
-
 SMALL = ("--readers", "--test-families", "--demos", "1", "--devices", "1")
 
 

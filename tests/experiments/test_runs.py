@@ -12,8 +12,6 @@ from experiments import cli, cli_runs, runs
 from experiments.errors import ConfigError
 from icl.statistics import interval, paired
 
-pytestmark = pytest.mark.long
-
 SPLITS = ("seen-level", "unseen-level")
 
 

@@ -11,8 +11,6 @@ import pytest
 from experiments.sweep_report import render
 from tests.experiments.listeners import LOOPBACK, addresses
 
-pytestmark = pytest.mark.long
-
 # The first process that imports it dies at once, as one that the system kills does.
 CELLAR = """
 import os, pathlib

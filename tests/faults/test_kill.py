@@ -13,8 +13,6 @@ import pytest
 from experiments.positions import numbers
 from tests.faults.runs import FORGETS, TINY, digests, flags, updates
 
-pytestmark = pytest.mark.long
-
 # The command line in an interpreter that kills itself: at the n-th call of one of the functions
 # that a save is made of (0: of none), or when asked from outside.
 CHILD = """

@@ -21,8 +21,6 @@ from tests.experiments.conftest import free_port
 from tests.experiments.listeners import LOOPBACK, addresses
 from tests.faults.runs import TINY, digests, flags, updates
 
-pytestmark = pytest.mark.long
-
 COUNT, UPDATES = 4, 96
 CONFIG = TINY.__class__(
     **{**TINY.__dict__, "updates": UPDATES, "report_every": 8, "seeds": 2, "data": 2}
