@@ -35,8 +35,7 @@ def new_key(seed: int | np.integer | jax.Array) -> jax.Array:
 def _rounds(
     first: jax.Array, second: jax.Array, high: jax.Array, low: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """In operations of lax: a program is lowered with a hundred of them a hash, and jax.numpy's
-    take several times as long to be told apart."""
+    """In operations of lax, a hundred a hash: those of jax.numpy are lowered in twice the time."""
     shape = np.broadcast_shapes(*(word.shape for word in (first, second, high, low)))
 
     def spread(word: jax.Array | np.ndarray) -> jax.Array:

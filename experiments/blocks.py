@@ -59,7 +59,7 @@ def refresh(text: str, folder: Path, near: str) -> str:
 def file_of(kind: str, name: str) -> str:
     """What a block's results are stored as."""
     if kind == "bench":
-        return f"bench-{name}" if f"bench-{name}" in stored.BENCHES else kind
+        return f"bench-{name}" if f"bench-{name}" in stored.BENCHMARKS else kind
     return f"signals-{name}" if kind == "signals" else name
 
 

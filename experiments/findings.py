@@ -46,7 +46,7 @@ def take(source: Path, folder: Path) -> list[str]:
         found = _read(source / "bench.json")
         kept = {
             name: stored.bench(found, parts)
-            for name, parts in stored.BENCHES.items()
+            for name, parts in stored.BENCHMARKS.items()
             if set(parts) & set(found["parts"])
         }
         for name, benchmark in kept.items():  # all of them, or none

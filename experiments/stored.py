@@ -17,7 +17,7 @@ from experiments.study_report import table
 from icl.statistics import Interval, interval
 
 HOW = {*MANNER, "log", "devices", "runs_per_device"}  # fields that no result depends on
-BENCHES = {  # what is stored of a benchmark -> the parts that it holds, all of them
+BENCHMARKS = {  # what is stored of a benchmark -> the parts that it holds, all of them
     "bench": ("simulate", "contexts", "train", "decode", "compare"),
     "bench-disk": ("disk",),
 }

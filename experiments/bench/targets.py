@@ -6,6 +6,7 @@ import dataclasses
 import statistics
 from collections.abc import Iterator, Sequence
 
+from experiments.bench import compare, contexts, decode, disk, simulate, train
 from experiments.bench.clock import OURS, Cell
 from experiments.bench.sizes import Sizes
 
@@ -64,8 +65,6 @@ def judge(cells: Sequence[Cell], sizes: Sizes) -> list[Target]:
 
 
 def _simulate(cells: Sequence[Cell], _: Sizes) -> Iterator[Target]:
-    from experiments.bench import simulate
-
     for work, who, bar in (
         (simulate.VIEW, "XLand-MiniGrid", 10.0),
         (simulate.SMALL, "gymnax", 2.0),
@@ -75,31 +74,23 @@ def _simulate(cells: Sequence[Cell], _: Sizes) -> Iterator[Target]:
 
 
 def _contexts(cells: Sequence[Cell], _: Sizes) -> Iterator[Target]:
-    from experiments.bench import contexts
-
     target = Target("contexts, share of the update", 5.0, False, "%")
     yield _share(cells, target, contexts.CONTEXTS, OURS, f"{OURS}, {contexts.UPDATE}")
 
 
 def _train(cells: Sequence[Cell], sizes: Sizes) -> Iterator[Target]:
-    from experiments.bench import train
-
     for model in sizes.models:
         target = Target(f"train, {model.name}, against PyTorch", 0.9, True, "×")
         yield _ratio(cells, target, train.UPDATE, model.name, "PyTorch")
 
 
 def _decode(cells: Sequence[Cell], _: Sizes) -> Iterator[Target]:
-    from experiments.bench import decode
-
     for who, bar in (("plain cache", 2.0), ("PyTorch", 1.5)):
         target = Target(f"decode, T = 256, against {who}", bar, True, "×")
         yield _ratio(cells, target, decode.ALONE, "T = 256", who)
 
 
 def _disk(cells: Sequence[Cell], _: Sizes) -> Iterator[Target]:
-    from experiments.bench import disk
-
     stored, reading, checkpoint = (
         f"{OURS}, {who}" for who in (disk.STORE, disk.READING, disk.CHECKPOINT)
     )
@@ -113,8 +104,6 @@ def _disk(cells: Sequence[Cell], _: Sizes) -> Iterator[Target]:
 
 
 def _compare(cells: Sequence[Cell], _: Sizes) -> Iterator[Target]:
-    from experiments.bench import compare
-
     for work, setting, bar in (
         (compare.HELP, "", 1.5),
         (compare.WRONG, "", 1.5),

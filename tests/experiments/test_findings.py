@@ -39,7 +39,7 @@ def test_what_is_stored_is_shown_once_and_has_its_picture():
     shown = {file_of(kind, name) for kind, name in blocks}
     assert {path.stem for path in STORED.glob("*.json")} <= shown
     assert {("run", "quick"), ("run", "ladder"), ("bench", "speed")} < set(blocks)
-    assert all((STORED / f"{name}.svg").is_file() for name in shown - set(stored.BENCHES))
+    assert all((STORED / f"{name}.svg").is_file() for name in shown - set(stored.BENCHMARKS))
     assert all((STORED / f"{name}.json").is_file() for name in shown)  # nothing waits
 
 
