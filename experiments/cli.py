@@ -6,6 +6,7 @@ Arguments are checked before JAX is imported. Wrong input: exit code 2 and one l
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import sys
 import time
@@ -375,6 +376,7 @@ def _cores() -> int:
 
 
 def _quiet_jax() -> None:
+    gc.set_threshold(50_000, 20, 20)  # tracing makes objects by the million, and no garbage
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import jax
 

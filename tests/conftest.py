@@ -1,5 +1,6 @@
 """What every test shares: eight fake CPU devices, a Ctrl-C that is heard, and a browser."""
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest  # noqa: E402
 from envs import levels  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)  # before JAX starts
-levels.BLOCK = 256  # the same levels are found; most tests ask for few
+levels.BLOCK = 64  # the same levels are found; most tests ask for few
 
 # A shell that runs the suite in the background has it ignore Ctrl-C, and its children with it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -26,6 +27,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take minutes come first, so that no worker is left with one at the end; but for
     those that start many processes, which would meet each other then."""
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    gc.collect()
+    gc.freeze()  # tests live to the end
+    gc.set_threshold(50_000, 20, 20)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """`levelburst collect`, `store` and `compare --store`: the same losses from disk as on the fly."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,13 +15,17 @@ from envs.store import Store
 from experiments import cli, fault
 from experiments.compare import Comparison
 from tests.envs.worlds import same
-from tests.experiments.conftest import DEVICES, SMOKE, Levelburst
+from tests.experiments.conftest import Levelburst
+from tests.faults.runs import TINY, flags
 from tests.faults.stores import contents
 
 pytestmark = pytest.mark.long
 
-SMALL = ("--readers", "--demos", "1", "--train-levels", "64")
-RUN = (*SMOKE, *DEVICES, *SMALL)
+CONFIG = dataclasses.replace(
+    TINY, arms=("bursty", "isolated-chunks"), updates=4, report_every=2, slots=4, horizon=16,
+    contexts=16, train_levels=64, devices=2,
+)  # fmt: skip
+RUN = tuple(flags(CONFIG))
 LEVELS = ("--levels", "64", "--families", "dark-room", "--shard", "30")
 
 
@@ -41,6 +46,18 @@ def folder(call) -> Path:
     done = call(*RUN, "--no-fresh", "--out", "generated")
     assert done.returncode == 0, done.stderr
     return folder
+
+
+@pytest.fixture
+def here(folder, monkeypatch, capsys):
+    """here(*words) -> (exit code, standard output, standard error) in this interpreter."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(cli, "_prepare_jax", lambda config: "cpu")
+
+    def run(*words: str) -> tuple[int, str, str]:
+        return cli.run([*words]), *capsys.readouterr()
+
+    return run
 
 
 def losses(path: Path) -> list[tuple]:
@@ -83,7 +100,7 @@ def test_training_reads_the_same_losses(folder, stored):
 def test_processes_that_share_a_run_read_the_same(folder, environment):
     """Two of them, which share its contexts: the losses of one alone, but for the order of sums."""
     call = Levelburst(folder, environment)
-    words = (*SMOKE, *SMALL, "--devices", "1", "--data", "2", "--store", "store", "--out", "shared")
+    words = (*RUN, "--devices", "1", "--data", "2", "--store", "store", "--out", "shared")
     ended = [(*x.communicate(timeout=900), x.returncode) for x in call.together(2, *words)]
     assert [code for *_, code in ended] == [0, 0], ended
     wanted, found = losses(folder / "generated"), losses(folder / "shared")
@@ -111,11 +128,10 @@ def test_fresh_rollouts_are_others(folder, call):
         (("--method", "distillation"), "learns from attempts"),
     ],
 )
-def test_a_store_that_does_not_fit_is_refused(folder, call, words, told):
-    line = (*RUN, "--store", "store", "--out", "no")
-    done = call(*line, *words)
-    assert done.returncode == 2
-    assert told in done.stderr and done.stderr.count("\n") == 1
+def test_a_store_that_does_not_fit_is_refused(folder, here, words, told):
+    code, _, err = here(*RUN, "--store", "store", "--out", "no", *words)
+    assert code == 2
+    assert told in err and err.count("\n") == 1
     assert not (folder / "no").exists()
 
 
@@ -138,34 +154,34 @@ def test_a_store_holds_levels_and_where_they_come_from(folder):
     assert found["valid"].any((1, 2)).all()
 
 
-def test_collecting_again_does_nothing(folder, call):
+def test_collecting_again_does_nothing(folder, here):
     before = contents(folder / "store")
-    done = call("collect", *LEVELS, "--out", "store")
-    assert done.returncode == 0 and contents(folder / "store") == before
-    done = call("collect", *LEVELS, "--out", "store", "--policy", "random")
-    assert done.returncode == 2 and "policy expert, asked for was random" in done.stderr
+    assert here("collect", *LEVELS, "--out", "store")[0] == 0
+    assert contents(folder / "store") == before
+    code, _, err = here("collect", *LEVELS, "--out", "store", "--policy", "random")
+    assert code == 2 and "policy expert, asked for was random" in err
     assert contents(folder / "store") == before
 
 
-def test_store_commands(folder, call):
-    said = call("store", "info", "store")
-    assert "dark-room/0: 64 of 64 levels, [64, 4, 16] [level, rollout, time]" in said.stdout
-    assert json.loads(call("store", "info", "store", "--json").stdout)["shards"] == 3
-    assert call("store", "verify", "store").returncode == 0
-    assert call("store", "export", "store", "--out", "minari").returncode == 0
-    assert call("store", "import", "minari/dark-room-0-v0", "--out", "back").returncode == 0
+def test_store_commands(folder, here):
+    _, said, _ = here("store", "info", "store")
+    assert "dark-room/0: 64 of 64 levels, [64, 4, 16] [level, rollout, time]" in said
+    assert json.loads(here("store", "info", "store", "--json")[1])["shards"] == 3
+    assert here("store", "verify", "store")[0] == 0
+    assert here("store", "export", "store", "--out", "minari")[0] == 0
+    assert here("store", "import", "minari/dark-room-0-v0", "--out", "back")[0] == 0
     one, two = (Store.open(folder / x).groups("dark-room/0") for x in ("store", "back"))
     for name, array in one.read(range(64)).items():
         np.testing.assert_array_equal(two.array(name), array)
-    assert call("store", "export", "store", "--out", "zarr", "--to", "zarr").returncode == 0
+    assert here("store", "export", "store", "--out", "zarr", "--to", "zarr")[0] == 0
     found = xarray.open_zarr(folder / "zarr", group="dark-room/0", consolidated=False)
     np.testing.assert_array_equal(found.action.values, one.array("action"))
     file = folder / "back/shards/000000/action/c.0.0.0"
     file.write_bytes(bytes(file.stat().st_size))
-    done = call("store", "verify", "back")
-    assert done.returncode == 1 and "action" in done.stdout
-    done = call("store", "merge", "store", "store", "--out", "twice")
-    assert done.returncode == 2 and "64 levels are in more than one" in done.stderr
+    code, said, _ = here("store", "verify", "back")
+    assert code == 1 and "action" in said
+    code, _, err = here("store", "merge", "store", "store", "--out", "twice")
+    assert code == 2 and "64 levels are in more than one" in err
     assert not (folder / "twice").exists()
 
 
@@ -189,8 +205,6 @@ def test_store_commands(folder, call):
     ],
 )
 def test_a_mistake_is_one_line(tmp_path, monkeypatch, capsys, words, told):
-    from experiments import cli
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").touch()
     assert cli.run(words.split()) == 2

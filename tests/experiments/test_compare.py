@@ -14,6 +14,7 @@ from experiments.config import from_stored
 from experiments.folder import RunFolder
 from experiments.phases import COMPILATION
 from experiments.presets import PRESETS
+from tests.faults.runs import TINY, flags
 
 pytestmark = pytest.mark.long
 
@@ -193,11 +194,11 @@ def test_a_seed_gives_the_same_bits_in_a_longer_run_and_another_seed_others(
     assert {last[x["arm"], x["seed"], x["split"], x["demos"]] == x["score"] for x in ends} == {True}
 
 
-def test_flags_change_the_run(levelburst, tmp_path, smoke_arguments):
+def test_flags_change_the_run(levelburst, tmp_path):
     done = levelburst(
-        *(*smoke_arguments, "--seed", 3, "--arms", "nonbursty", "isolated-chunks:1", "--readers"),
-        *("--families", "random-graph", "--test-families"),
-        *("--demos", 1, "--updates", 2, "--out", "far/away"),
+        *(*flags(TINY), "--devices", 2, "--seed", 3, "--arms", "nonbursty", "isolated-chunks:1"),
+        *("--families", "random-graph", "--horizon", 16, "--demos", 1, "--updates", 2),
+        *("--report-every", 2, "--contexts", 8, "--out", "far/away"),
     )
     assert done.returncode == 0, done.stderr
     rows = read(tmp_path / "far" / "away")["rows"]

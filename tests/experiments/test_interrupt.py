@@ -21,7 +21,9 @@ def cells(run: Path) -> dict[str, int]:
 def test_a_run_that_was_cut_short_goes_on(levelburst, tmp_path, smoke_arguments):
     run = tmp_path / "run"
     # Two waves of two cells: the interrupt comes while the second is under way.
-    process = levelburst.start(*smoke_arguments, "--seeds", 2, "--updates", 40, "--out", "run")
+    small = ("--test-families", "--demos", 1, "--demonstrations", "whole")
+    words = (*smoke_arguments, *small, "--seeds", 2, "--updates", 40)
+    process = levelburst.start(*words, "--out", "run")
     try:
         end = time.monotonic() + 900
         while not cells(run) and process.poll() is None and time.monotonic() < end:

@@ -5,6 +5,7 @@ import json
 RIVAL = (
     *("compare", "--preset", "smoke", "--updates", "4", "--report-every", "2", "--devices", "1"),
     *("--arms", "bursty", "--method", "return-conditioned", "--attempts", "2", "--demos", "1"),
+    *("--test-families", "--demonstrations", "whole"),
 )
 
 
