@@ -307,9 +307,13 @@ def define(
 ) -> tuple[nnx.GraphDef, Parameters]:
     """The model's definition (static, hashable) and freshly drawn parameters; ``nnx.merge`` of
     the two inside a compiled function is the model. The key is consumed."""
+    return _definition(config, interface), _parameters(config, interface, key)
+
+
+@functools.cache
+def _definition(config: ModelConfig, interface: Interface) -> nnx.GraphDef:
     kind = _kind(config)
-    model = nnx.eval_shape(lambda: kind(config, interface, nnx.Rngs(0)))
-    return nnx.graphdef(model), _parameters(config, interface, key)
+    return nnx.graphdef(nnx.eval_shape(lambda: kind(config, interface, nnx.Rngs(0))))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -26,7 +26,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take minutes come first, so that no worker is left with one at the end; but for
     those that start many processes, which would meet each other then."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    items.sort(key=lambda item: item.get_closest_marker("early") is None)
     gc.collect()
     gc.freeze()  # tests live to the end
     gc.set_threshold(50_000, 20, 20)

@@ -7,7 +7,7 @@ import pytest
 
 from experiments.bench.sizes import PARTS, SIZES
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.early
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.experiments.conftest import Levelburst
 from tests.faults.runs import TINY, flags
 from tests.faults.stores import contents
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.early
 
 CONFIG = dataclasses.replace(
     TINY, arms=("bursty", "isolated-chunks"), updates=4, report_every=2, slots=4, horizon=16,

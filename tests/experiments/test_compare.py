@@ -16,7 +16,7 @@ from experiments.phases import COMPILATION
 from experiments.presets import PRESETS
 from tests.faults.runs import TINY, flags
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.early
 
 ARMS = {"bursty": (16, 1.0), "isolated-chunks": (4, 0.0)}  # chunk, p_b
 READERS = ("hash-map", "nearest-neighbour")

@@ -30,7 +30,7 @@ from icl.conditions import ACTINGS, OWN
 from icl.probes import MEASURES
 from icl.statistics import Interval
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.early
 
 BASE = BASES["quick"]
 SEEDS = range(5)

@@ -10,6 +10,8 @@ import pytest
 from envs import durable, manifest
 from tests.faults.crashes import calls, killed
 
+pytestmark = pytest.mark.early  # a large process forks slowly, and every instant is a fork
+
 OLD, NEW = b"old" * 100, b"new" * 1000
 
 

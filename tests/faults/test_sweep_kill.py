@@ -17,7 +17,7 @@ from experiments.config import CompareConfig
 from tests.experiments.listeners import family
 from tests.faults.runs import FORGETS, TINY, job, updates
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.early
 
 FIELDS = ("arms", "readers", "test_families", "slots", "demos", "demonstrations", "horizon")
 FIELDS += ("contexts", "train_levels", "width", "heads", "save_every")

@@ -14,7 +14,7 @@ from icl.signals.world import world
 from tests.envs.worlds import raw_levels
 from tests.icl.signals.worlds import made, play, quick, recurrent
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.early
 
 LENGTH = 6  # three moves of two tokens, never a wait
 
