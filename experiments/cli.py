@@ -376,7 +376,8 @@ def _cores() -> int:
 
 
 def _quiet_jax() -> None:
-    gc.set_threshold(50_000, 20, 20)  # tracing makes objects by the million, and no garbage
+    # Tracing makes objects by the million and hardly any cycles, which alone are looked for.
+    gc.set_threshold(50_000, 20, 20)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import jax
 

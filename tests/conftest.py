@@ -16,7 +16,7 @@ import pytest  # noqa: E402
 from envs import levels  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)  # before JAX starts
-levels.BLOCK = 64  # the same levels are found; most tests ask for few
+levels.BLOCK, levels.PATIENCE = 64, 64  # the same levels are found; most tests ask for few
 
 # A shell that runs the suite in the background has it ignore Ctrl-C, and its children with it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -25,10 +25,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files that take minutes come first, so that no worker is left with one at the end; but for
-    those that start many processes, which would meet each other then."""
+    those that start many processes, which would meet each other then. So does one that forks: a
+    large process takes half a second for it."""
     items.sort(key=lambda item: item.get_closest_marker("early") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected is there to the end, and tracing makes objects by the million: garbage is
+    looked for less often, and not among the tests."""
     gc.collect()
-    gc.freeze()  # tests live to the end
+    gc.freeze()
     gc.set_threshold(50_000, 20, 20)
 
 
@@ -57,6 +63,7 @@ def room_for_programs():
     yield
     maps = Path("/proc/self/maps")
     if maps.exists() and maps.read_bytes().count(b"\n") > 15_000:
+        gc.collect()  # what a test held in a cycle
         jax.clear_caches()
 
 

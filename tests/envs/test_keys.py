@@ -51,6 +51,14 @@ def test_wide_draws_that_cannot_be_counted_are_refused():
         jax.jit(lambda: jax.random.bits(new_key(0), (2**16, 2**16))).lower()
 
 
+@pytest.mark.parametrize("platforms", [["tpu"], ["cuda"], ["cpu", "cuda"]], ids="-".join)
+def test_keys_are_lowered_for_other_devices(platforms):
+    """Cross-compilation; no such device is needed for that."""
+    draw = jax.jit(lambda key: jax.vmap(DRAWS["in a scan"])(jax.random.split(key, 3)))
+    lowered = jax.export.export(draw, platforms=platforms)(new_key(0))
+    assert lowered.mlir_module().count("stablehlo.xor") > 20
+
+
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="keys are kernels of their own on CPU")
 def test_on_cpu_a_key_is_hashed_once_however_many_read_it():
     """The compiler would otherwise repeat the hash in each kernel that reads the key."""

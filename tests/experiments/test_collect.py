@@ -14,6 +14,7 @@ from envs.origin import level_of
 from envs.store import Store
 from experiments import cli, fault
 from experiments.compare import Comparison
+from experiments.phases import Phases
 from tests.envs.worlds import same
 from tests.experiments.conftest import Levelburst
 from tests.faults.runs import TINY, flags
@@ -53,6 +54,7 @@ def here(folder, monkeypatch, capsys):
     """here(*words) -> (exit code, standard output, standard error) in this interpreter."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(cli, "_prepare_jax", lambda config: "cpu")
+    monkeypatch.setattr(Phases, "watch", lambda self: None)  # it listens to the end of a run
 
     def run(*words: str) -> tuple[int, str, str]:
         return cli.run([*words]), *capsys.readouterr()

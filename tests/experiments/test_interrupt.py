@@ -17,7 +17,7 @@ def cells(run: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in run.glob("cells/*.json")}
 
 
-@pytest.mark.usefixtures("smoke")  # which leaves the compiled programs behind
+@pytest.mark.usefixtures("smoke")  # which leaves the compiled training behind
 def test_a_run_that_was_cut_short_goes_on(levelburst, tmp_path, smoke_arguments):
     run = tmp_path / "run"
     # Two waves of two cells: the interrupt comes while the second is under way.

@@ -19,10 +19,7 @@ from experiments.processes import Processes
 from experiments.stopping import Terminated, Together
 from tests.experiments.conftest import free_port
 
-SMALL = (
-    *("--readers", "--test-families", "--demos", "1", "--demonstrations", "whole"),
-    *("--devices", "1"),
-)
+SMALL = ("--readers", "--test-families", "--demos", "1", "--devices", "1")
 
 
 @pytest.fixture

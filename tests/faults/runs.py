@@ -31,6 +31,11 @@ TINY = dataclasses.replace(
     devices=1,
     save_every=0.0,
 )
+# In place of what draws replays, which takes a third of a run that is this small.
+NO_REPLAYS = """
+import sys, types
+sys.modules["experiments.replays"] = types.SimpleNamespace(write=lambda job: None)
+"""
 # Takes the moments from the start, as a checkpoint of parameters alone would.
 FORGETS = """
 from experiments.saves import Saves

@@ -10,7 +10,7 @@ import pytest
 from envs import durable, manifest
 from tests.faults.crashes import calls, killed
 
-pytestmark = pytest.mark.early  # a large process forks slowly, and every instant is a fork
+pytestmark = pytest.mark.early  # every instant is a fork
 
 OLD, NEW = b"old" * 100, b"new" * 1000
 

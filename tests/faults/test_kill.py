@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from experiments.positions import numbers
-from tests.faults.runs import FORGETS, TINY, digests, flags, updates
+from tests.faults.runs import FORGETS, NO_REPLAYS, TINY, digests, flags, updates
 
 # The command line in an interpreter that kills itself: at the n-th call of one of the functions
 # that a save is made of (0: of none), or when asked from outside.
@@ -34,8 +34,6 @@ if left:
                          (durable, "remove"), (checkpoint, "_packed")):
         deadly(module, name)
 {twin}
-from experiments import replays
-replays.write = lambda job: None  # a third of a run that is this small
 from experiments.cli import main
 main()
 """
@@ -53,7 +51,8 @@ class Deaths:
     """
 
     def __init__(self, root: Path, env: dict[str, str], twin: str = ""):
-        self.root, self.env, self.child = root, env, CHILD.replace("{twin}", twin)
+        self.root, self.env = root, env
+        self.child = CHILD.replace("{twin}", NO_REPLAYS + twin)
         self.run = root / "run"
         self.killed = self.inside = 0
 

@@ -19,21 +19,14 @@ from experiments.positions import numbers
 from experiments.relay import Relay
 from tests.experiments.conftest import free_port
 from tests.experiments.listeners import LOOPBACK, addresses
-from tests.faults.runs import TINY, digests, flags, updates
+from tests.faults.runs import NO_REPLAYS, TINY, digests, flags, updates
 
 COUNT, UPDATES = 4, 96
 CONFIG = TINY.__class__(
     **{**TINY.__dict__, "updates": UPDATES, "report_every": 8, "seeds": 2, "data": 2}
 )
 LIMIT = 60  # seconds in which nobody may be left
-CHILD = """
-import sys
-{twin}
-from experiments import replays
-replays.write = lambda job: None  # a third of a run that is this small
-from experiments.cli import main
-main()
-"""
+CHILD = "{twin}\nfrom experiments.cli import main\nmain()\n"
 DEAF = """
 from experiments.lifeline import Lifeline
 Lifeline._mourn = lambda self, lost: None
@@ -50,7 +43,8 @@ class Together:
     """
 
     def __init__(self, root: Path, env: dict[str, str], twin: str = ""):
-        self.root, self.env, self.child = root, env, CHILD.replace("{twin}", twin)
+        self.root, self.env = root, env
+        self.child = CHILD.replace("{twin}", NO_REPLAYS + twin)
         self.run = root / "run"
 
     def start(self) -> list[subprocess.Popen]:
