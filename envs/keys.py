@@ -41,15 +41,14 @@ def _rounds(ctx: mlir.LoweringRuleContext, *words: ir.Value) -> list[ir.Value]:
     shape = ctx.avals_out[0].shape
     kind = ir.RankedTensorType.get(shape, ir.IntegerType.get_unsigned(32))
 
-    def spread(word: ir.Value, own: int) -> ir.Value:
+    def spread(word: ir.Value) -> ir.Value:
+        own = ir.RankedTensorType(word.type).rank
         return hlo.broadcast_in_dim(kind, word, range(len(shape) - own, len(shape)))
 
     def constant(number: int) -> ir.Value:
-        return spread(mlir.ir_constant(np.uint32(number)), 0)
+        return spread(mlir.ir_constant(np.uint32(number)))
 
-    first, second, high, low = (
-        spread(word, len(aval.shape)) for word, aval in zip(words, ctx.avals_in)
-    )
+    first, second, high, low = map(spread, words)
     keys = (first, second, hlo.xor(hlo.xor(first, second), constant(PARITY)))
     turns = {turn: (constant(turn), constant(32 - turn)) for turn in sum(ROTATIONS, ())}
     high, low = hlo.add(high, keys[0]), hlo.add(low, keys[1])
