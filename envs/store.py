@@ -70,12 +70,14 @@ class Groups:
         names = list(self.part.forms if names is None else names)
         found = {name: self._blank(name, wanted.size) for name in names}
         where = np.searchsorted(self.edges, wanted, side="right") - 1
-        waiting = []  # all reads are under way before one is waited for
+        opened = []  # all of them before one is read: what is damaged leaves no read under way
         for place in np.unique(where):
             here = np.flatnonzero(where == place)
             within = wanted[here] - self.edges[place]
-            for name in names:
-                waiting.append((name, here, self._array(int(place), name)[within].read()))
+            opened += [(name, here, within, self._array(int(place), name)) for name in names]
+        waiting = [(name, here, array[within].read()) for name, here, within, array in opened]
+        for *_, read in waiting:
+            read.exception()  # waits; none is under way any more when one has gone wrong
         try:
             for name, here, read in waiting:
                 found[name][here] = read.result()
