@@ -158,8 +158,8 @@ def opened(folder: Path, form: Form, levels: int) -> ts.TensorStore:
     """The array in a folder; nothing but its header and its index is read.
 
     Raises:
-        ValueError: the index is another one. Tensorstore is not asked: one that lies has ended a
-            process by a segmentation fault.
+        ValueError: the index is another one. Tensorstore is not asked what it makes of one that
+            lies.
     """
     import tensorstore as ts
 

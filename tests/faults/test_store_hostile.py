@@ -9,7 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
-from envs import layout
+from envs import layout, zarr
 from envs.bridges import minari
 from envs.manifest import LARGEST, Damaged, File, seal
 from envs.store import Store
@@ -212,8 +212,7 @@ def test_no_size_is_believed(store):
 
 @pytest.mark.parametrize("offset", [0, 8, -1])
 def test_an_index_that_lies_is_refused(store, offset):
-    """The index of a zarr shard, with hashes that were made to fit. Tensorstore is not shown it: in
-    one run of many it ended the process by a segmentation fault."""
+    """The index of a zarr shard, with hashes that were made to fit. Tensorstore is not shown it."""
     file = store / "shards/000000/reward/c.0.0.0"
     data = bytearray(file.read_bytes())
     data[len(data) - 36 + offset if offset >= 0 else len(data) - 1] ^= 0xFF
@@ -222,6 +221,31 @@ def test_an_index_that_lies_is_refused(store, offset):
     body["shards"][0]["sha256"]["reward"] = File.of(bytes(data)).sha256
     (store / "manifest.json").write_bytes(seal(body, store))
     refused(store)
+
+
+def test_no_read_is_under_way_when_one_is_refused(store, monkeypatch):
+    """A native thread has ended a process by a segmentation fault after such a refusal, in one run
+    of many; what it was at could not be found out, so none is at work."""
+    begun = []
+
+    class Watched:
+        def __init__(self, array):
+            self.array = array
+
+        def __getitem__(self, index):
+            begun.append(index)
+            return self.array[index]
+
+    opened = zarr.opened
+    monkeypatch.setattr(zarr, "opened", lambda *arguments: Watched(opened(*arguments)))
+    groups = Store.open(store).groups("maze/0")
+    groups.read(range(len(groups)))
+    assert len(begun) == 2 * len(groups.part.forms)  # of two shards
+    begun.clear()
+    damage = store / "shards/000001/reward/c.0.0.0"
+    damage.write_bytes(bytes(damage.stat().st_size))
+    refused(store)
+    assert begun == []
 
 
 def test_a_shard_of_another_form_is_refused(store):
