@@ -37,7 +37,7 @@ def new_key(seed: int | np.integer | jax.Array) -> jax.Array:
 def _rounds(ctx: mlir.LoweringRuleContext, *words: ir.Value) -> list[ir.Value]:
     """Twenty rounds over four words, uint32 and broadcast to the shape of the two that come out.
     In StableHLO: traced from operations of JAX, a hundred for each shape that a program hashes,
-    they took a fifth of the time in which a training is lowered."""
+    they took a quarter of the time in which a training is lowered."""
     shape = ctx.avals_out[0].shape
     kind = ir.RankedTensorType.get(shape, ir.IntegerType.get_unsigned(32))
 

@@ -376,6 +376,7 @@ def _cores() -> int:
 
 
 def _quiet_jax() -> None:
+    """Few words of JAX, compiled programs kept between runs, garbage looked for less often."""
     # Tracing makes objects by the million and hardly any cycles, which alone are looked for.
     gc.set_threshold(50_000, 20, 20)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

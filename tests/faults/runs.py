@@ -31,7 +31,7 @@ TINY = dataclasses.replace(
     devices=1,
     save_every=0.0,
 )
-# In place of what draws replays, which takes a third of a run that is this small.
+# In place of what draws replays, which takes a fifth of a run that is this small.
 NO_REPLAYS = """
 import sys, types
 sys.modules["experiments.replays"] = types.SimpleNamespace(write=lambda job: None)
